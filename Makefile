@@ -1,0 +1,41 @@
+# Every target works in a fresh clone. .venv is made once, and brought up to date when a pin changes.
+PYTHON  ?= python3
+PATTERN ?= unstructured
+BIN     := .venv/bin
+SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
+.PHONY: demo test check fmt bench asan build cuda-verify
+
+demo: build
+	$(BIN)/python -m secateur.demo --pattern $(PATTERN)
+
+test: build
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: .venv/requirements.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=python $(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run -Werror $(SOURCES)
+	$(BIN)/lizard -w -L 60 -a 7 -C 12 csrc  # Python's limits are ruff's and tests/house/test_sizes.py's
+
+fmt: .venv/requirements.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(SOURCES)
+
+bench: build
+	$(BIN)/python -m benchmarks.run
+
+cuda-verify:
+	@echo "there is no CUDA source yet: nothing to verify"
+
+build: .venv/build.stamp
+.venv/build.stamp: .venv/requirements.stamp pyproject.toml CMakeLists.txt $(shell find csrc -type f)
+	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
+	touch $@
+.venv/requirements.stamp: $(wildcard requirements/*.txt)
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -r requirements/dev.txt
+	$(BIN)/pip install -q --no-deps -r requirements/demo.txt
+	touch $@
