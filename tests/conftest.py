@@ -1,4 +1,4 @@
-"""What every test gets: a fixed seed, one thread, and poisoned memory. It holds no helper functions: those are in support/."""
+"""What every test gets: a fixed seed, one thread, poisoned memory. Helpers are in support/."""
 
 from __future__ import annotations
 
