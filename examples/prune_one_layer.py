@@ -1,4 +1,4 @@
-"""Prune one layer by hand, look at every step, and compare the answers: python examples/prune_one_layer.py."""
+"""Prune one layer by hand, look at every step, and compare the answers."""
 
 import torch
 

@@ -1,0 +1,80 @@
+"""The README is executed: its Python in one namespace, top to bottom; its shell, line by line.
+
+Only the two set-up commands are left out: `make demo` runs for minutes, and `make test` is this.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SET_UP = {"make demo", "make test"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def shell_lines() -> list[str]:
+    lines = "".join(blocks("sh")).splitlines()
+    return [said for said in (line.partition("  #")[0].strip() for line in lines) if said]
+
+
+def test_readme_has_both_set_up_commands() -> None:
+    assert set(shell_lines()) >= SET_UP
+
+
+def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    assert blocks("python")
+    for number, block in enumerate(blocks("python"), 1):
+        exec(compile(block, f"README.md, python block {number}", "exec"), namespace)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", [said for said in shell_lines() if said not in SET_UP])
+def test_shell_lines_run(line: str, tmp_path: Path) -> None:
+    """In a copy of the tree; pip installs into a folder of its own and fetches nothing."""
+    tree = tmp_path / "tree"
+    ignored = shutil.ignore_patterns(".*", "build", "__pycache__", "out")
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    if "pip install" in line and "." in line.split()[-1]:
+        environment |= {"PIP_TARGET": str(tmp_path / "site"), "PIP_NO_DEPS": "1"}
+    environment |= {"PIP_NO_INDEX": "1"}
+    done = subprocess.run(
+        ["bash", "-euc", line],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_examples_run(path: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.md")), ids=lambda p: p.stem)
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    paths = re.findall(r"`((?:python|csrc|tests|benchmarks|examples|requirements)/[\w./]+)`", text)
+    missing = [target for target in [*links, *paths] if not (ROOT / target).exists()]
+    assert not missing, f"{page.name} names what is not there: {missing}"
