@@ -1,0 +1,57 @@
+"""How a weight is cut before it is packed, and how lengths are rounded. No bytes.
+
+The numbers here are defaults for packing; whoever reads a packed weight takes them from its header.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VALUE_PADDING = 16  # spare zero values, so that a kernel may load whole vectors past the last one
+BITMAP_DENSITY = 0.2  # kept fraction from which one bit a position is cheap beside one byte a value
+LENGTH_STEPS = 64  # lengths are rounded up to this fraction of the dense size
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a weight is cut before it is packed.
+
+    Args:
+        k_block: columns in a K block; at most 256, so that a local column fits one byte.
+        row_block: rows in a row block; at most 65535, so that a local row fits two bytes.
+    """
+
+    k_block: int = 192
+    row_block: int = 512
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k_block <= 256:
+            raise ValueError(f"k_block must be in [1, 256], got {self.k_block}")
+        if not 1 <= self.row_block <= 65535:
+            raise ValueError(f"row_block must be in [1, 65535], got {self.row_block}")
+
+    def k_spans(self, in_features: int) -> list[tuple[int, int]]:
+        """Return (start, end) of every K block."""
+        return _spans(in_features, self.k_block)
+
+    def row_spans(self, out_features: int) -> list[tuple[int, int]]:
+        """Return (start, end) of every row block."""
+        return _spans(out_features, self.row_block)
+
+
+DEFAULT_LAYOUT = Layout()
+
+
+def round_up(count: int, step: int) -> int:
+    """Return the smallest multiple of `step` that is not below `count`."""
+    return -(-count // step) * step
+
+
+def csr_values_length(nnz: int, out_features: int, in_features: int) -> int:
+    """Length of a csr `values`: rounded up, so that layers of one shape share few lengths."""
+    step = max(VALUE_PADDING, -(-out_features * in_features // LENGTH_STEPS))
+    return round_up(nnz + VALUE_PADDING, step)
+
+
+def _spans(length: int, step: int) -> list[tuple[int, int]]:
+    return [(start, min(start + step, length)) for start in range(0, length, step)]
