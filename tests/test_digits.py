@@ -4,128 +4,54 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestCentroid
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 import secateur as sc
+from tests.whole_way import (
+    Data,
+    assert_within,
+    build_mlp,
+    correct,
+    forward_error_bound,
+    largest_chance_difference,
+    split,
+    train,
+    train_pruned,
+)
 
 SPARSITY = 0.9
 EPOCHS = 12
-BATCH = 64
-
-
-@dataclass(frozen=True)
-class Digits:
-    """scikit-learn's 8x8 digits, shuffled once: pixels [n, 64] in [0, 1], labels [n]."""
-
-    train_x: Tensor
-    train_y: Tensor
-    test_x: Tensor
-    test_y: Tensor
 
 
 @pytest.fixture(scope="module")
-def digits() -> Digits:
+def digits() -> Data:
+    """scikit-learn's 8x8 digits, pixels in [0, 1]: 1200 to train on, 597 to test on."""
     data = load_digits()
-    order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))
-    x = (torch.from_numpy(data.data).float() / 16)[order]
-    y = torch.from_numpy(data.target).long()[order]
-    return Digits(x[:1200], y[:1200], x[1200:], y[1200:])
-
-
-def build_mlp() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(64, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, 10)
-    )
-
-
-def train(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    digits: Digits,
-    pruner: sc.GradualPruner | None = None,
-) -> None:
-    generator = torch.Generator().manual_seed(1)
-    for _ in range(EPOCHS):
-        order = torch.randperm(len(digits.train_y), generator=generator)
-        for batch in order.split(BATCH):
-            optimizer.zero_grad()
-            F.cross_entropy(model(digits.train_x[batch]), digits.train_y[batch]).backward()
-            optimizer.step()
-            if pruner is not None:
-                pruner.step()
-
-
-def correct(model: nn.Module, digits: Digits) -> int:
-    with torch.no_grad():
-        return int((model(digits.test_x).argmax(1) == digits.test_y).sum())
-
-
-def largest_chance_difference(correct_dense: int, n: int) -> float:
-    """How many more test images a model that is no better may get right by chance alone.
-
-    Three standard deviations of the difference of two binomials, as if the two models erred on
-    independent images. They see the same ones, which only makes the true deviation smaller. The
-    rate is Laplace's (k + 1) / (n + 2), so that a perfect score does not claim certainty.
-    """
-    rate = (correct_dense + 1) / (n + 2)
-    return 3 * math.sqrt(2 * n * rate * (1 - rate))
-
-
-def forward_error_bound(model: nn.Sequential, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The fp64 answer and how far an fp32 evaluation in any summation order may be from it.
-
-    Each Linear turns an input error e into |W| e and adds (k + 2) eps (|W| |a|) + eps |b|; ReLU
-    has Lipschitz constant 1. Higham, Accuracy and Stability of Numerical Algorithms, ch. 3.
-    """
-    eps = torch.finfo(torch.float32).eps
-    answer, error = x.double(), torch.zeros_like(x, dtype=torch.float64)
-    for layer in model:
-        if isinstance(layer, nn.Linear):
-            weight, bias = layer.weight.detach().double(), layer.bias.detach().double()
-            size = (answer.abs() + error) @ weight.abs().T
-            error = error @ weight.abs().T + (layer.in_features + 2) * eps * size
-            error = error + eps * bias.abs()
-            answer = answer @ weight.T + bias
-        else:
-            answer = layer(answer)
-    return answer, error
-
-
-def assert_within(actual: Tensor, answer: Tensor, error: Tensor) -> None:
-    excess = ((actual.double() - answer).abs() - error).max().item()
-    assert excess <= 0, f"an output is {excess} beyond its rounding error bound"
+    return split(torch.from_numpy(data.data).float() / 16, torch.from_numpy(data.target), 1200)
 
 
 @pytest.fixture(scope="module")
-def dense(digits: Digits) -> nn.Sequential:
+def dense(digits: Data) -> nn.Sequential:
     torch.manual_seed(0)
-    model = build_mlp()
-    train(model, torch.optim.Adam(model.parameters(), lr=1e-3), digits)
+    model = build_mlp(64, 10)
+    train(model, torch.optim.Adam(model.parameters(), lr=1e-3), digits, EPOCHS)
     return model.eval()
 
 
 @pytest.fixture(scope="module")
-def healed(digits: Digits, dense: nn.Sequential) -> nn.Sequential:
-    """The dense model, pruned to 90 % along the cubic schedule while it goes on training."""
+def healed(digits: Data, dense: nn.Sequential) -> nn.Sequential:
     model = copy.deepcopy(dense).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    steps = EPOCHS * math.ceil(len(digits.train_y) / BATCH)
-    schedule = sc.schedules.cubic(0.0, SPARSITY, steps=range(0, steps // 2, 10))
-    pruner = sc.GradualPruner(model, optimizer, schedule=schedule)
-    train(model, optimizer, digits, pruner)
-    pruner.detach()
+    train_pruned(model, digits, EPOCHS, SPARSITY)
     return model.eval()
 
 
-def test_dense_model_has_learned(digits: Digits, dense: nn.Sequential) -> None:
+def test_dense_model_has_learned(digits: Data, dense: nn.Sequential) -> None:
     simple = NearestCentroid().fit(digits.train_x.numpy(), digits.train_y.numpy())
     guessed = simple.predict(digits.test_x.numpy()) == digits.test_y.numpy()
     assert correct(dense, digits) > guessed.sum()
@@ -139,13 +65,13 @@ def test_pruning_reaches_its_sparsity_exactly(healed: nn.Sequential) -> None:
 
 
 def test_healed_model_is_as_accurate_as_the_dense_one(
-    digits: Digits, dense: nn.Sequential, healed: nn.Sequential
+    digits: Data, dense: nn.Sequential, healed: nn.Sequential
 ) -> None:
     lost = correct(dense, digits) - correct(healed, digits)
     assert lost <= largest_chance_difference(correct(dense, digits), len(digits.test_y))
 
 
-def test_healing_is_what_keeps_the_accuracy(digits: Digits, dense: nn.Sequential) -> None:
+def test_healing_is_what_keeps_the_accuracy(digits: Data, dense: nn.Sequential) -> None:
     """Shows that the bound above can fail: 98 % in one shot, unhealed, is outside it."""
     model = copy.deepcopy(dense)
     sc.prune(model, sparsity=0.98)
@@ -154,14 +80,14 @@ def test_healing_is_what_keeps_the_accuracy(digits: Digits, dense: nn.Sequential
 
 
 def test_converted_saved_and_loaded_models_answer_alike(
-    digits: Digits, healed: nn.Sequential, tmp_path: Path
+    digits: Data, healed: nn.Sequential, tmp_path: Path
 ) -> None:
     answer, error = forward_error_bound(healed, digits.test_x)
     fast = sc.convert(healed, digits.test_x, gate="always")
     assert any(isinstance(layer, sc.SparseLinear) for layer in fast)
     path = tmp_path / "digits.safetensors"
     sc.save(fast, path)
-    loaded = sc.load(build_mlp(), path)
+    loaded = sc.load(build_mlp(64, 10), path)
     with torch.no_grad():
         for model in (healed, fast, loaded, sc.to_dense(loaded)):
             for rows in (1, 7, len(digits.test_x)):
@@ -169,7 +95,7 @@ def test_converted_saved_and_loaded_models_answer_alike(
 
 
 def test_saved_file_holds_a_bit_per_weight_and_the_kept_values(
-    digits: Digits, healed: nn.Sequential, tmp_path: Path
+    digits: Data, healed: nn.Sequential, tmp_path: Path
 ) -> None:
     path = tmp_path / "digits.safetensors"
     sc.save(sc.convert(healed, digits.test_x, gate="always"), path)
