@@ -1,0 +1,1 @@
+"""What is measured, how, and against what. Nothing here is part of the installed package."""

@@ -1,0 +1,105 @@
+"""The least time a sparse linear layer can take on a probed machine. Pure arithmetic.
+
+Two bounds hold for any kernel here: loads from L1 (a sparse product needs an operand from memory
+for every FMA), and bytes that must come from the level where they lie. The larger one binds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from benchmarks.cases import Case, parse_nm
+from benchmarks.roofline import Roofline
+
+TILE = 64
+"""Tokens per tile of the wide kernel: 8 vectors of 8 floats."""
+
+INDEX_LOADS = 0.25
+WEIGHT_LOADS = 0.25
+"""Loads per nonzero and tile: indices and weights are fetched four at a time."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call must do.
+
+    Args:
+        nonzeros: value slots that take part.
+        weight_bytes: bytes of the packed weight that one call must read.
+        case: shape, rows and pattern.
+    """
+
+    nonzeros: int
+    weight_bytes: int
+    case: Case
+
+    @property
+    def flops(self) -> int:
+        """Useful floating-point operations."""
+        return 2 * self.nonzeros * self.case.rows
+
+    @property
+    def dense_flops(self) -> int:
+        """Operations of the dense layer that it replaces."""
+        return 2 * self.case.weights * self.case.rows
+
+    @property
+    def bytes_moved(self) -> int:
+        """The packed weight, x and y, each once."""
+        case = self.case
+        return self.weight_bytes + 4 * case.rows * (case.in_features + case.out_features)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Seconds no kernel can beat, and what sets them: "ports", "L2", "L3" or "DRAM"."""
+
+    seconds: float
+    kind: str
+
+
+def bound(work: Work, roofline: Roofline) -> Bound:
+    """Return the larger of the load-port bound and the bandwidth bound."""
+    ports = Bound(loads(work, roofline.width) / roofline.loads, "ports")
+    level = level_of(work, roofline)
+    bandwidth = Bound(work.bytes_moved / roofline.read[level], level)
+    return max(ports, bandwidth, key=lambda b: b.seconds)
+
+
+def loads(work: Work, width: int) -> float:
+    """Return the loads one call needs with vectors of `width` floats."""
+    if work.case.rows < width:
+        return _loads_of_few_rows(work, width)
+    full, rest = divmod(work.case.rows, TILE)
+    per_nonzero = full * _loads_per_nonzero(TILE, width)
+    if rest:
+        per_nonzero += _loads_per_nonzero(rest, width)
+    return work.nonzeros * per_nonzero
+
+
+def level_of(work: Work, roofline: Roofline) -> str:
+    """Return where the weight lies when a call begins."""
+    if work.case.cold or work.weight_bytes > roofline.caches.l3:
+        return "DRAM"
+    return "L2" if work.weight_bytes <= roofline.caches.l2 * roofline.threads else "L3"
+
+
+def _loads_per_nonzero(tokens: int, width: int) -> float:
+    return math.ceil(tokens / width) + INDEX_LOADS + WEIGHT_LOADS
+
+
+def _loads_of_few_rows(work: Work, width: int) -> float:
+    """Return the loads when k, not the token, runs along the vector.
+
+    Each row of x is loaded where the weights are: value by value (one load each), or whole
+    vectors of x with the weights expanded to their places, whichever needs fewer.
+    """
+    weights, case = work.nonzeros, work.case
+    streams = weights * 2 / width
+    if case.pattern == "csr":
+        expanded = case.weights / width
+    else:
+        kept, group = parse_nm(case.pattern)
+        expanded = weights * (group / kept) / width
+    return streams + case.rows * min(weights, expanded)

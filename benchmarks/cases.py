@@ -1,0 +1,118 @@
+"""What is measured: one list of cases. How and against what is decided elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHAPES = ((3072, 768), (768, 3072), (768, 768), (4096, 4096), (11008, 4096))
+"""(out_features, in_features) of the full run and of the targets."""
+
+ROWS = (1, 16, 256, 1024)
+QUICK_ROWS = (256, 1)
+SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
+PATTERNS = ("csr", "2:4")
+
+COLD_BYTES = 64 << 20
+"""A dense weight of this size or more is taken from DRAM in a real model, so all candidates of
+its case rotate over copies that together exceed the caches."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sparse linear layer and one number of rows.
+
+    Args:
+        out_features: rows of the weight.
+        in_features: columns of the weight.
+        rows: rows of the input.
+        pattern: "csr" (unstructured) or "N:M", N kept of M.
+        sparsity: share of the weights that is zero.
+    """
+
+    out_features: int
+    in_features: int
+    rows: int
+    pattern: str
+    sparsity: float
+
+    def __post_init__(self) -> None:
+        if self.pattern != "csr":
+            kept, group = parse_nm(self.pattern)
+            if self.in_features % group:
+                raise ValueError(
+                    f"pattern {self.pattern} needs in_features divisible by {group}; shape "
+                    f"{self.shape} has {self.in_features}. Leave it out with --shapes"
+                )
+            object.__setattr__(self, "sparsity", 1 - kept / group)
+        if not 0 <= self.sparsity < 1:
+            raise ValueError(f"sparsity must be in [0, 1), but is {self.sparsity}")
+
+    @property
+    def shape(self) -> str:
+        """The weight's shape as text, out x in."""
+        return f"{self.out_features}x{self.in_features}"
+
+    @property
+    def weights(self) -> int:
+        """Weights of the dense layer."""
+        return self.out_features * self.in_features
+
+    @property
+    def column(self) -> str:
+        """The column of the target table: "2:4", or the sparsity in percent."""
+        return self.pattern if self.pattern != "csr" else f"{self.sparsity:.0%}"
+
+    @property
+    def cold(self) -> bool:
+        """Whether the weights are read from DRAM at every call."""
+        return self.weights * 4 >= COLD_BYTES
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line asked for."""
+
+    shapes: Sequence[tuple[int, int]] = SHAPES
+    rows: Sequence[int] = ROWS
+    sparsities: Sequence[float] = SPARSITIES
+    patterns: Sequence[str] = PATTERNS
+
+
+def cases(selection: Selection, shape: tuple[int, int], rows: int) -> list[Case]:
+    """Return the cases of one shape and row count: they share the dense baselines."""
+    found = []
+    for pattern in selection.patterns:
+        levels = selection.sparsities if pattern == "csr" else (0.0,)
+        found += [Case(*shape, rows, pattern, sparsity) for sparsity in levels]
+    return found
+
+
+def parse_nm(pattern: str) -> tuple[int, int]:
+    """Return N and M of "N:M".
+
+    Raises:
+        ValueError: if the text is not of that form with 0 < N <= M.
+    """
+    found = re.fullmatch(r"(\d+):(\d+)", pattern)
+    kept, group = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 0 < kept <= group:
+        raise ValueError(
+            f"pattern must be 'csr' or 'N:M' with N kept of M, such as '2:4'; got {pattern!r}"
+        )
+    return kept, group
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """Return (out_features, in_features) of "OUTxIN".
+
+    Raises:
+        ValueError: if the text is not of that form.
+    """
+    found = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    if not found or not int(found[1]) or not int(found[2]):
+        raise ValueError(
+            f"shape must be OUTxIN with both at least 1, such as 3072x768; got {text!r}"
+        )
+    return int(found[1]), int(found[2])

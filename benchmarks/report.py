@@ -1,0 +1,124 @@
+"""Results as text: one line per case, then what was asked against what was got."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks.result import Result, geometric_mean
+from benchmarks.targets import COLUMNS, TARGETS, Target
+
+GATE_MARGIN = 1.1
+"""A gate takes the sparse kernel only where it is this much faster than the best dense."""
+
+HEADINGS = (
+    "case", "torch ms", "ort ms", "sparse ms", "speed-up", "GF/s useful", "GF/s dense-eq",
+    "MB moved", "B/weight", "% of bound", "kernel",
+)  # fmt: skip
+
+LEGEND = """\
+speed-up: over the faster dense library, median of the ratios of each round, ± half the distance of
+the quartiles. <1 is a loss. % of bound: the least time possible (L1 load ports, or reading the
+bytes from the level named) over the time taken. "cold": every call reads its weights from DRAM.
+B/weight: packed bytes per weight of the dense layer, which has 4."""
+
+
+def lines(results: Sequence[Result], names: Sequence[str]) -> list[str]:
+    """Return the table of cases, heading first.
+
+    Args:
+        results: one line each, in this order.
+        names: peers to add as columns, in milliseconds.
+    """
+    headings = [*HEADINGS, *(f"{name} ms" for name in names)]
+    return aligned([headings, *([*cells(r), *_peer_cells(r, names)] for r in results)])
+
+
+def cells(result: Result) -> list[str]:
+    """Return one case's cells, in the order of `HEADINGS`."""
+    case, speedup = result.case, result.speedup
+    loss = " loss" if speedup.median < 1 else ""
+    return [
+        f"{case.shape} {case.column} x{case.rows}{' cold' if case.cold else ''}",
+        _milliseconds(result, "torch"),
+        _milliseconds(result, "ort"),
+        f"{result.sparse.median * 1e3:.4g} ±{result.sparse.spread:.0%}",
+        f"{speedup.median:.2f} ±{speedup.spread:.0%}{loss}",
+        f"{result.useful_rate / 1e9:.1f}",
+        f"{result.dense_rate / 1e9:.1f}",
+        f"{result.work.bytes_moved / 1e6:.2f}",
+        f"{result.bytes_per_weight:.2f}",
+        _share(result),
+        result.kernel,
+    ]
+
+
+def target_lines(results: Sequence[Result]) -> list[str]:
+    """Return the table of targets: "asked/got" by kind of case and column.
+
+    A mean over fewer shapes than the target names is marked with *.
+    """
+    rows = [["asked/got", *COLUMNS]]
+    for target in TARGETS:
+        row = [target_cell(target, column, results) for column in COLUMNS]
+        if any(cell != "" for cell in row):
+            rows.append([target.label, *row])
+    if len(rows) == 1:
+        return ["no case of this run belongs to a target"]
+    notes = ["geometric mean over shapes of the speed-up over the faster dense library"]
+    if any("*" in cell for row in rows for cell in row):
+        notes.append("* not all shapes of the target were measured")
+    return [*aligned(rows), *notes]
+
+
+def target_cell(target: Target, column: str, results: Sequence[Result]) -> str:
+    """Return "asked/got" with " miss" where got is less; "" where nothing was measured.
+
+    Where no speed-up is asked, what a gate would answer stands in the place of the number asked.
+    """
+    found = [
+        r
+        for r in results
+        if r.case.rows == target.rows
+        and r.case.column == column
+        and (r.case.out_features, r.case.in_features) in target.shapes
+    ]
+    if not found:
+        return ""
+    got = geometric_mean(r.speedup.median for r in found)
+    asked = target.asked[column]
+    partial = "*" if len(found) < len(target.shapes) else ""
+    if asked is None:
+        answer = "sparse" if got >= GATE_MARGIN else "dense"
+        return f"gate {answer}/{got:.2f}{partial}"
+    return f"{asked:g}/{got:.2f}{partial}{' miss' if got < asked else ''}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines with columns of equal width, the first column to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _milliseconds(result: Result, name: str) -> str:
+    if name not in result.dense:
+        return "-"
+    mark = "*" if name == result.best_dense and len(result.dense) > 1 else ""
+    return f"{mark}{result.dense[name].median * 1e3:.4g}"
+
+
+def _peer_cells(result: Result, names: Sequence[str]) -> list[str]:
+    return [
+        f"{result.peers[name].median * 1e3:.4g}" if name in result.peers else "-" for name in names
+    ]
+
+
+def _share(result: Result) -> str:
+    if result.bound is None or result.share_of_bound is None:
+        return "-"
+    return f"{result.share_of_bound:.0%} {result.bound.kind}"

@@ -1,0 +1,149 @@
+"""The thing under test: a random sparse weight, packed, and the calls that are timed."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.bounds import Work
+from benchmarks.cases import COLD_BYTES, Case, parse_nm
+from benchmarks.machine import caches
+
+Call = Callable[[], object]
+Binder = Callable[[Tensor], Call]
+"""Takes x, shape [rows, in_features], and returns the call to time."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One pruned and packed weight.
+
+    Args:
+        pruned: the dense weight with its pruned positions zero, [out_features, in_features].
+        nonzeros: value slots in use.
+        packed_bytes: bytes of both packed tensors.
+        read_bytes: bytes of them that one call must read.
+        binders: one per copy.
+        kernel: tells which kernel serves a number of rows.
+    """
+
+    pruned: Tensor
+    nonzeros: int
+    packed_bytes: int
+    read_bytes: int
+    binders: Sequence[Binder]
+    kernel: Callable[[int], str]
+
+    def work(self, case: Case) -> Work:
+        """What one call of `case` must do."""
+        return Work(self.nonzeros, self.read_bytes, case)
+
+
+def make(case: Case, weight: Tensor) -> Subject:
+    """Prune `weight` at random to the case's pattern and pack it.
+
+    Args:
+        case: pattern, sparsity and shape; the number of rows does not matter here.
+        weight: dense, shape [out_features, in_features]; not changed.
+    """
+    # Imported by name: the modules beside this one are tested without the packed formats.
+    formats: Any = importlib.import_module("secateur.formats")
+    name = "csr" if case.pattern == "csr" else "nm"
+    importlib.import_module(f"secateur.ops.{name}_linear")
+
+    mask = make_mask(case)
+    packed = formats.FORMATS.get(name).pack(weight, mask)
+    header = formats.Header.read(packed.index)
+    op = getattr(torch.ops.secateur, f"{name}_linear_infer").default
+    pairs = copies((packed.values, packed.index), case.cold)
+    return Subject(
+        pruned=weight * mask,
+        nonzeros=header.nnz,
+        packed_bytes=packed.nbytes,
+        read_bytes=header.nnz * packed.values.itemsize
+        + index_bytes_read(header.offsets, len(packed.index)),
+        binders=[_binder(op, values, index, case.out_features) for values, index in pairs],
+        kernel=lambda rows: kernel_name(f"{name}_linear", header, rows),
+    )
+
+
+def make_mask(case: Case) -> Tensor:
+    """Return a random mask of the case's pattern, shape [out_features, in_features]."""
+    generator = torch.Generator().manual_seed(case.out_features * 7919 + case.in_features)
+    shape = (case.out_features, case.in_features)
+    if case.pattern == "csr":
+        return torch.rand(shape, generator=generator) >= case.sparsity
+    kept, group = parse_nm(case.pattern)
+    scores = torch.rand((case.weights // group, group), generator=generator)
+    best = scores.topk(kept, dim=1).indices
+    return torch.zeros(scores.shape, dtype=torch.bool).scatter_(1, best, True).view(shape)
+
+
+def copies(tensors: tuple[Tensor, ...], cold: bool) -> list[tuple[Tensor, ...]]:
+    """Return the tensors, and for a cold case as many copies as it takes to exceed the caches."""
+    if not cold:
+        return [tensors]
+    space = max(COLD_BYTES, 2 * caches().l3)
+    count = math.floor(space / sum(tensor.nbytes for tensor in tensors))
+    return [tensors] + [tuple(t.clone() for t in tensors) for _ in range(count)]
+
+
+def index_bytes_read(offsets: dict[str, int], length: int) -> int:
+    """Return the bytes of an index that one call must read.
+
+    An index may hold the positions twice, as columns and as a bitmap. A kernel reads either, so
+    the larger does not count; nor does the permutation, which only training reads.
+    """
+    present = sorted((start, name) for name, start in offsets.items() if start)
+    ends = [start for start, _ in present[1:]] + [length]
+    sizes = {name: end - start for (start, name), end in zip(present, ends, strict=True)}
+    unread = sizes.get("perm", 0)
+    if "bitmap" in sizes:
+        unread += max(sizes["bitmap"], sizes["columns"])
+    return length - unread
+
+
+def kernel_name(op: str, header: object, rows: int) -> str:
+    """Return the kernel that serves this weight, or "reference" and why there is no kernel."""
+    try:
+        cpu: Any = importlib.import_module("secateur.backends.cpu")
+    except ModuleNotFoundError:
+        return "reference"
+    if not importlib.import_module("secateur._extension").load():
+        return "reference"
+    return str(cpu.pick(op, header, rows))
+
+
+def check(y: Tensor, x: Tensor, weight: Tensor) -> None:
+    """Compare a few rows of y with x @ weight.T in double precision.
+
+    The bound is (k + 2) eps |x| @ |W|.T, which every order of summation keeps.
+
+    Raises:
+        ValueError: if any element is further away, or is not a number.
+    """
+    some = sorted({0, len(x) // 2, len(x) - 1})
+    got, inputs, exact = y[some].double(), x[some].double(), weight.double()
+    far = (got - inputs @ exact.T).abs()
+    allowed = (exact.shape[1] + 2) * torch.finfo(x.dtype).eps * (inputs.abs() @ exact.abs().T)
+    if not bool((far <= allowed).all()):
+        raise ValueError(
+            f"the sparse result for x {list(x.shape)} and weight {list(weight.shape)} is wrong: "
+            f"off by up to {float(far.max()):.3g}, allowed {float(allowed.max()):.3g}; "
+            "run the kernels' tests"
+        )
+
+
+def _binder(op: Any, values: Tensor, index: Tensor, out_features: int) -> Binder:
+    absent = (None,) * 5
+
+    def bind(x: Tensor) -> Call:
+        return lambda: op(x, values, index, *absent, out_features=out_features, act="none")
+
+    return bind

@@ -1,0 +1,39 @@
+"""The speed-ups asked for, one line per kind of case; report.py compares results with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from benchmarks.cases import SHAPES
+
+LARGE = tuple(shape for shape in SHAPES if shape[0] * shape[1] >= 4096 * 4096)
+COLUMNS = ("2:4", "50%", "70%", "80%", "90%", "95%")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Speed-up over the best dense library, a geometric mean over shapes, by column.
+
+    A column whose number is None asks for no speed-up, only for the gate's answer.
+    """
+
+    label: str
+    rows: int
+    shapes: tuple[tuple[int, int], ...]
+    asked: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def _asked(*numbers: float | None) -> dict[str, float | None]:
+    return dict(zip(COLUMNS, numbers, strict=True))
+
+
+_MANY = _asked(1.6, 1.5, 2.4, 3.4, 5.8, 9.0)
+
+TARGETS = (
+    Target("1024 rows", 1024, SHAPES, _MANY),
+    Target("256 rows", 256, SHAPES, _MANY),
+    Target("16 rows", 16, SHAPES, _asked(1.5, 1.2, 2.2, 3.2, 6.0, 10.0)),
+    Target("1 row, 4096x4096 and up (DRAM)", 1, LARGE, _asked(1.7, 1.5, 2.0, 2.8, 5.5, 10.0)),
+    Target("1 row, 3072x768 (cached)", 1, ((3072, 768),), _asked(1.5, None, None, 1.3, 2.5, 4.5)),
+)

@@ -1,0 +1,44 @@
+"""Runs the kernels' own tests before anything is timed: a speed of a wrong answer is no speed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = ("tests/ops", "tests/kernels")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the tests passed, and what to tell the reader."""
+
+    green: bool
+    summary: str
+
+
+def verify(tests: Sequence[str] = TESTS, root: Path = ROOT) -> Verdict:
+    """Run the tests below `root` with pytest and judge the outcome.
+
+    Tests that are missing, that were not collected or that could not run are as bad as tests
+    that fail: nothing then says that the kernels are right.
+    """
+    missing = [name for name in tests if not (root / name).exists()]
+    if missing:
+        return Verdict(False, f"no tests at {', '.join(missing)} (below {root})")
+    if importlib.util.find_spec("pytest") is None:
+        return Verdict(False, "pytest is not installed: pip install 'secateur[dev]'")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["no output"]
+    if done.returncode == 0:
+        return Verdict(True, lines[-1])
+    return Verdict(False, f"pytest ended with {done.returncode}:\n" + "\n".join(lines[-25:]))
