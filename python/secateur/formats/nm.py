@@ -182,8 +182,10 @@ def _pack_codes(codes: _Ints, bits: int) -> npt.NDArray[np.uint32]:
     per_word = 32 // bits
     padded = np.pad(codes.astype(np.uint32), ((0, 0), (0, -codes.shape[1] % per_word)))
     shifts = np.arange(0, 32, bits, dtype=np.uint32)
-    shifted = padded.reshape(-1, per_word) << shifts
-    return np.bitwise_or.reduce(shifted, axis=1)
+    packed: npt.NDArray[np.uint32] = np.bitwise_or.reduce(
+        padded.reshape(-1, per_word) << shifts, axis=1
+    )
+    return packed
 
 
 FORMATS.register("nm")(Nm())

@@ -1,0 +1,6 @@
+"""What is computed: schema, definition, shape rule and gradient of every op. No device code."""
+
+from secateur.ops.csr_linear import csr_linear
+from secateur.ops.nm_linear import nm_linear
+
+__all__ = ["csr_linear", "nm_linear"]

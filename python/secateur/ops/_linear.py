@@ -1,0 +1,242 @@
+"""A linear op over any packed format: schema, reference, shape rule, gradient.
+
+y = act(x Wᵀ + bias) + residual, a sum over the KEPT positions of W only: inf in x at a pruned
+position does not become NaN. The reference below is the definition; it runs on every device that
+has no kernel of its own, and wherever a kernel does not take the dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from secateur.formats import FORMATS, Header, permutation
+from secateur.ops._call import ACTIVATIONS, Call, check
+
+_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")  # type: ignore[no-untyped-call]
+
+_FORWARD = (
+    "(Tensor x, Tensor values, Tensor index, Tensor? bias=None, Tensor? residual=None, "
+    "Tensor? scale=None, Tensor? dense=None, Tensor? transposed=None, *, int out_features, "
+    'str act="none") -> Tensor'
+)
+_DW = "(Tensor grad_y, Tensor x, Tensor index, int length) -> Tensor"
+_DX = (
+    "(Tensor grad_y, Tensor values, Tensor index, Tensor? transposed=None, *, int in_features)"
+    " -> Tensor"
+)
+
+# Elements of the largest temporary of the reference: 4 MiB of float32, which stays in cache.
+_BUFFER = 2**20
+
+
+class LinearOp:
+    """The ops of one format, defined in torch's namespace `secateur` when this is made.
+
+    ``<format>_linear`` is differentiable, ``_infer`` is the same without a gradient (registering
+    one costs 9 µs a call), ``_reference`` is the definition, ``_dw`` and ``_dx`` are the gradients
+    with respect to the values and to x.
+
+    Args:
+        format: a name in `FORMATS`.
+    """
+
+    def __init__(self, format: str) -> None:
+        self.format = FORMATS.get(format)
+        self.name = f"{format}_linear"
+        for suffix in ("", "_infer"):
+            self._define(suffix, _FORWARD, self.default, self._fake)
+        self._define("_reference", _FORWARD, self.reference, self._fake)
+        self._define("_dw", _DW, self.dw, lambda grad_y, x, index, length: grad_y.new_empty(length))
+        self._define("_dx", _DX, self.dx, _fake_dx)
+        torch.library.register_autograd(
+            f"secateur::{self.name}", self._backward, setup_context=_save, lib=_LIBRARY
+        )
+        namespace = torch.ops.secateur
+        self._train = getattr(namespace, self.name).default
+        self._infer = getattr(namespace, f"{self.name}_infer").default
+        self._dw = getattr(namespace, f"{self.name}_dw").default
+        self._dx = getattr(namespace, f"{self.name}_dx").default
+
+    def __call__(self, call: Call) -> Tensor:
+        """Run the cheapest of the ops that gives the gradients asked for."""
+        x = call.x
+        if x.dtype != call.values.dtype and torch.is_autocast_enabled(x.device.type):
+            x = x.to(call.values.dtype)
+        operands = (x, call.values, call.index, call.bias, call.residual)
+        rest = (call.scale, call.dense, call.transposed)
+        learns = torch.is_grad_enabled() and any(
+            operand is not None and operand.requires_grad for operand in operands
+        )
+        op = self._train if learns else self._infer
+        result: Tensor
+        try:
+            result = op(*operands, *rest, out_features=call.out_features, act=call.act)
+        except RuntimeError:
+            # A compiled kernel can only raise this; what is wrong is said better here.
+            check(self.name, self.format.code, call, Header.read(call.index))
+            raise
+        return result
+
+    def reference(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The definition of the op: the schema's arguments, y of x's dtype."""
+        call, header = self._read(*args, **kwargs)
+        rows, columns = self.format.positions(call.index)
+        wide = _accumulator(call.x, call.values)
+        x = call.x.reshape(-1, header.in_features).to(wide)
+        y = sum_over_kept(x, call.values[: header.nnz].to(wide), rows, columns, call.out_features)
+        return _finish(call, y if call.bias is None else y + call.bias)
+
+    def default(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What devices without a kernel run: dense where that was measured faster."""
+        call, header = self._read(*args, **kwargs)
+        if call.dense is None or header.verdict(_row_count(call.x)) != "dense":
+            return self.reference(*args, **kwargs)
+        bias = None if call.bias is None else call.bias.to(call.x.dtype)
+        return _finish(call, F.linear(call.x, call.dense.to(call.x.dtype), bias))
+
+    def dw(self, grad_y: Tensor, x: Tensor, index: Tensor, length: int) -> Tensor:
+        """Gradient of the values: (grad_yᵀ x) at the kept positions, zero in the padding.
+
+        Args:
+            grad_y: [..., out].
+            x: [..., in].
+            index: of the weight.
+            length: of the values.
+
+        Returns:
+            [length], of grad_y's dtype. One row block of the dense gradient exists at a time.
+        """
+        header = Header.read(index)
+        wide = _accumulator(grad_y, x)
+        grad_y_wide = grad_y.reshape(-1, header.out_features).to(wide)
+        x = x.reshape(-1, header.in_features).to(wide)
+        rows, columns = self.format.positions(index)
+        spans = header.layout.row_spans(header.out_features)
+        starts = torch.tensor([start for start, _ in spans[1:]], device=rows.device)
+        block_of_value = torch.bucketize(rows, starts, right=True)
+        sizes = torch.bincount(block_of_value, minlength=len(spans)).tolist()
+
+        result = x.new_zeros(length)
+        first = 0
+        for (start, end), size in zip(spans, sizes, strict=True):
+            part = slice(first, first + size)
+            block = grad_y_wide[:, start:end].T @ x
+            result[part] = block[rows[part] - start, columns[part]]
+            first += size
+        return result.to(grad_y.dtype)
+
+    def dx(
+        self,
+        grad_y: Tensor,
+        values: Tensor,
+        index: Tensor,
+        transposed: Tensor | None = None,
+        *,
+        in_features: int,
+    ) -> Tensor:
+        """Gradient of x: grad_y W, by the csr op on Wᵀ over the same values.
+
+        Args:
+            grad_y: [..., out].
+            values: of the weight.
+            index: of the weight.
+            transposed: Format.transpose(index); None builds it, at every call.
+            in_features: columns of the weight.
+
+        Returns:
+            [..., in], of grad_y's dtype.
+        """
+        if transposed is None:
+            transposed = self.format.transpose(index)
+        values_t = values[permutation(transposed)]
+        csr_linear_infer = torch.ops.secateur.csr_linear_infer.default
+        result: Tensor = csr_linear_infer(grad_y, values_t, transposed, out_features=in_features)
+        return result
+
+    def _define(self, suffix: str, schema: str, implementation: Any, fake: Any) -> None:
+        name = self.name + suffix
+        _LIBRARY.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
+        _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"secateur::{name}", fake, lib=_LIBRARY)
+
+    def _read(self, *args: Any, **kwargs: Any) -> tuple[Call, Header]:
+        call = Call(*args, **kwargs)
+        header = Header.read(call.index)
+        check(self.name, self.format.code, call, header)
+        return call, header
+
+    def _fake(self, *args: Any, **kwargs: Any) -> Tensor:
+        call = Call(*args, **kwargs)
+        check(self.name, self.format.code, call, None)
+        return call.x.new_empty(call.y_shape)
+
+    def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, values, index, bias, transposed = ctx.saved_tensors
+        # The dispatcher drops trailing arguments that equal their defaults.
+        needs = (*ctx.needs_input_grad, False, False)
+        needs_x, needs_values, _, needs_bias, needs_residual = needs[:5]
+        grad_pre = grad
+        if ctx.act != "none":
+            pre = self._infer(x, values, index, bias, out_features=grad.shape[-1])
+            grad_pre = ACTIVATIONS[ctx.act].backward(grad, pre)
+        grad_x = grad_values = grad_bias = None
+        if needs_x:
+            grad_x = self._dx(grad_pre, values, index, transposed, in_features=x.shape[-1])
+        if needs_values:
+            grad_values = self._dw(grad_pre.to(values.dtype), x, index, values.numel())
+        if needs_bias:
+            grad_bias = grad_pre.reshape(-1, grad.shape[-1]).sum(0).to(bias.dtype)
+        grad_residual = grad.to(ctx.residual_dtype) if needs_residual else None
+        return grad_x, grad_values, None, grad_bias, grad_residual, None, None, None
+
+
+def sum_over_kept(
+    x: Tensor, values: Tensor, rows: Tensor, columns: Tensor, out_features: int
+) -> Tensor:
+    """Multiply x ([rows of x, in]) by the sparse weight's transpose: [rows of x, out]."""
+    y = x.new_zeros(out_features, len(x))
+    step = max(1, _BUFFER // max(1, len(x)))
+    for start in range(0, len(values), step):
+        part = slice(start, start + step)
+        y.index_add_(0, rows[part], values[part, None] * x.T[columns[part]])
+    return y.T
+
+
+def _finish(call: Call, y: Tensor) -> Tensor:
+    y = ACTIVATIONS[call.act].forward(y).reshape(call.y_shape)
+    if call.residual is not None:
+        y = y + call.residual
+    return y.to(call.x.dtype).contiguous()
+
+
+def _accumulator(*tensors: Tensor) -> torch.dtype:
+    """float32, or float64 where an operand is that."""
+    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
+
+
+def _row_count(x: Tensor) -> int:
+    return x.numel() // max(1, x.shape[-1])
+
+
+def _fake_dx(
+    grad_y: Tensor,
+    values: Tensor,
+    index: Tensor,
+    transposed: Tensor | None = None,
+    *,
+    in_features: int,
+) -> Tensor:
+    return grad_y.new_empty(*grad_y.shape[:-1], in_features)
+
+
+def _save(
+    ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Tensor
+) -> None:
+    x, values, index, bias, residual, _scale, _dense, transposed = inputs
+    ctx.save_for_backward(x, values, index, bias, transposed)
+    ctx.act = keyword_only_inputs["act"]
+    ctx.residual_dtype = None if residual is None else residual.dtype
