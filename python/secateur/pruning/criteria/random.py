@@ -1,0 +1,26 @@
+"""Every weight matters as much as a number drawn for it: the baseline other criteria must beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from secateur.pruning.criteria._base import CRITERIA, Evidence
+
+
+@CRITERIA.register("random")
+class Random:
+    """Uniform draws. The number removed is exact: it is ranks that decide, not a coin per weight.
+
+    The draws are made on the CPU, so one seed gives one mask wherever the weight lives.
+    """
+
+    name = "random"
+    needs: frozenset[str] = frozenset({"seed"})
+
+    def score(self, weight: Tensor, evidence: Evidence) -> Tensor:
+        """Return uniform float32 draws, [out, in], fixed by the seed and the shape alone."""
+        if evidence.seed is None:
+            raise ValueError("criterion 'random' needs evidence.seed, an int; it is None")
+        generator = torch.Generator().manual_seed(evidence.seed)
+        return torch.rand(weight.shape, generator=generator).to(weight.device)

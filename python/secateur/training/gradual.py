@@ -1,0 +1,177 @@
+"""Pruning a little at a time while the model trains: a schedule, new masks, the same loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+from secateur.pruning.criteria import Criterion
+from secateur.pruning.masks import Masks
+from secateur.pruning.patterns import Pattern
+from secateur.pruning.recipe import Recipe
+from secateur.pruning.scopes import Scope
+from secateur.pruning.targets import Selectors, select
+from secateur.training.attach import Attachment
+
+
+class GradualPruner:
+    """Prunes along a schedule; three lines in the user's own loop.
+
+    >>> pruner = GradualPruner(model, optimizer, cubic(0.0, 0.9, steps=range(0, 2000, 100)))
+    >>> for batch in loader:
+    ...     loss(model, batch).backward()
+    ...     optimizer.step()
+    ...     pruner.step()
+
+    Masks only ever lose weights: what is removed stays removed, and stays zero. When the schedule
+    asks for more than there is, new masks are made of the weights as they are then.
+
+    A pattern with a sparsity of its own is approached in its own steps, whichever is nearest to
+    the schedule: on the way to "2:4" a weight is 4:4 up to 12.5 %, then 3:4, and 2:4 from 37.5 %,
+    so that the final pattern has time to heal. The schedule must end at the pattern's sparsity.
+
+    Args:
+        model: any module.
+        optimizer: what trains it; build it first.
+        schedule: the sparsity wanted once training step i, counted from 0, is done; made by
+            `secateur.schedules`, or any function of i. Where it falls, masks stay as they are.
+        criterion: as in `prune`.
+        pattern: as in `prune`.
+        scope: as in `prune`.
+        targets: as in `prune`.
+        ignore: as in `prune`.
+        generator: for a criterion that draws. None: one of its own, seeded from torch's default
+            generator. Its state is part of `state_dict`.
+
+    Raises:
+        TypeError: as `prune` and `Attachment`.
+        ValueError: as `prune` and `Attachment`, or if the schedule does not end where the pattern
+            does.
+    """
+
+    def __init__(  # noqa: PLR0913  (keywords of the front door, as in prune)
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Callable[[int], float],
+        *,
+        criterion: str | Criterion = "magnitude",
+        pattern: str | Pattern = "unstructured",
+        scope: str | Scope = "layer",
+        targets: Selectors | None = None,
+        ignore: Selectors = (),
+        generator: torch.Generator | None = None,
+    ) -> None:
+        if not callable(schedule):
+            raise TypeError(
+                f"schedule must be a function of the step, such as secateur.schedules.cubic(0.0, "
+                f"0.9, steps=range(0, 2000, 100)), not {schedule!r}"
+            )
+        self._recipe = Recipe.of(criterion, pattern, scope)
+        final = getattr(schedule, "final", None)
+        if final is not None:
+            self._recipe.sparsity(final)
+        self._schedule = schedule
+        self._targets = select(model, targets, ignore)
+        self._recipe.check(self._targets)
+        self._generator = generator or _own_generator(self._recipe)
+        self._step = 0
+        self._sparsity = 0.0
+        everything = {
+            key: torch.ones_like(target.weight, dtype=torch.bool)
+            for key, target in self._targets.items()
+        }
+        self._masks = Masks(everything, model, self._recipe.origin(0.0))
+        self._attachment = Attachment(self._masks, optimizer)
+
+    @property
+    def masks(self) -> Masks:
+        """The masks in force; the same object for as long as the pruner lives."""
+        return self._masks
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity that the schedule last asked for; `masks.sparsity` is what is there."""
+        return self._sparsity
+
+    def step(self) -> bool:
+        """Count one training step, after the optimizer's, and prune if the schedule says so.
+
+        Returns:
+            whether there are new masks.
+
+        Raises:
+            ValueError: if a weight has become NaN, or the schedule leaves [0, 1) or the pattern's
+                sparsity; masks and weights are then as they were.
+        """
+        wanted = self._recipe.on_the_way(self._schedule(self._step))
+        changed = wanted > self._sparsity
+        if changed:
+            self._prune_to(wanted)
+        self._step += 1
+        return changed
+
+    def detach(self) -> None:
+        """Let go of the optimizer; the weights keep their zeros until something trains them."""
+        self._attachment.detach()
+
+    def __enter__(self) -> GradualPruner:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is needed to go on: plain data, for torch.save beside model and optimizer."""
+        generator = None if self._generator is None else self._generator.get_state()
+        return {
+            "step": self._step,
+            "sparsity": self._sparsity,
+            "generator": generator,
+            **self._masks.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken: the masks to come are the same, bit for bit.
+
+        The weights that the masks remove are set to zero.
+
+        Raises:
+            ValueError: if the state was made with another criterion, pattern or scope, or for
+                other parameters; then nothing has changed.
+        """
+        ours = self._recipe.origin(state["sparsity"])
+        theirs = state["origin"]
+        for word in ("criterion", "pattern", "scope"):
+            if getattr(ours, word) != theirs[word]:
+                raise ValueError(
+                    f"this pruner has {word}={getattr(ours, word)!r}, the state was made with "
+                    f"{theirs[word]!r}; give the pruner the same"
+                )
+        self._masks.load_state_dict(state)
+        self._step = state["step"]
+        self._sparsity = state["sparsity"]
+        if self._generator is not None and state["generator"] is not None:
+            self._generator.set_state(state["generator"])
+        self._attachment.apply_()
+
+    def _prune_to(self, wanted: float) -> None:
+        masks = self._recipe.masks(self._targets, wanted, self._generator, previous=self._masks)
+        self._masks.replace_(masks, self._recipe.origin(wanted))
+        self._attachment.apply_()
+        self._sparsity = wanted
+
+
+def _own_generator(recipe: Recipe) -> torch.Generator | None:
+    if "seed" not in recipe.criterion.needs:
+        return None
+    return torch.Generator().manual_seed(int(torch.randint(2**62, ())))
