@@ -1,0 +1,50 @@
+// What every call checks before a kernel sees pointers. Shapes and dtypes with friendlier words are
+// checked in Python; these checks keep a wrong call from reading or writing out of bounds.
+#pragma once
+
+#include "bind/linear.h"
+
+namespace secateur::bind {
+
+inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
+  STD_TORCH_CHECK(c.index.is_contiguous() && c.values.is_contiguous(), op,
+                  ": values and index must be contiguous");
+  STD_TORCH_CHECK(c.index.numel() >= static_cast<std::int64_t>(sizeof(Header)), op,
+                  ": index has ", c.index.numel(), " bytes, fewer than its header");
+  const Header& h = *static_cast<const Header*>(c.index.const_data_ptr());
+  STD_TORCH_CHECK(h.magic == kMagic && h.version == kLayoutVersion && h.format == format, op,
+                  ": index is not a packed weight of this op (magic ", h.magic, ", version ",
+                  h.version, ", format ", static_cast<int>(h.format), "); pack the weight again");
+  STD_TORCH_CHECK(c.out_features == h.out_features, op, ": out_features is ", c.out_features,
+                  " but the packed weight has ", h.out_features);
+  STD_TORCH_CHECK(c.x.dim() >= 1 && c.x.size(c.x.dim() - 1) == h.in_features, op,
+                  ": the last dimension of x must be the weight's in_features, ", h.in_features);
+  STD_TORCH_CHECK(c.values.numel() >= h.nnz, op, ": values has ", c.values.numel(),
+                  " elements but the index names ", h.nnz);
+  STD_TORCH_CHECK(c.values.is_cpu() && c.index.is_cpu(), op,
+                  ": x is on the CPU but the packed weight is not; move the layer with .to('cpu')");
+  const bool bias_fits = !c.bias || (c.bias->numel() == h.out_features &&
+                                     c.bias->scalar_type() == c.x.scalar_type());
+  STD_TORCH_CHECK(bias_fits, op, ": bias must have ", h.out_features, " elements of x's dtype");
+  const std::int64_t rows = h.in_features ? c.x.numel() / h.in_features : 0;
+  const bool residual_fits = !c.residual || (c.residual->numel() == rows * h.out_features &&
+                                             c.residual->scalar_type() == c.x.scalar_type());
+  STD_TORCH_CHECK(residual_fits, op, ": residual must have y's shape and dtype");
+  return h;
+}
+
+// True if x is a matrix of rows a fixed stride apart, each row contiguous.
+inline bool rows_evenly_apart(const torch::stable::Tensor& x) {
+  return x.is_contiguous() ||
+         (x.dim() == 2 && x.stride(1) == 1 && x.stride(0) >= x.size(1));
+}
+
+// A verdict timed on another machine is replaced by the cost model: one row of x is bound by bytes
+// (5 a kept weight against 4 a weight), many rows by multiplications at a lower rate.
+inline Verdict believed_verdict(const Header& h, std::int64_t rows) {
+  if (h.machine == machine_stamp()) return verdict(h, rows);
+  const double kept = static_cast<double>(h.nnz) / (1.0 * h.in_features * h.out_features + 1e-9);
+  return kept < (rows == 1 ? 0.5 : 0.6) ? Verdict::sparse : Verdict::dense;
+}
+
+}  // namespace secateur::bind

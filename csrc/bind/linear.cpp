@@ -1,0 +1,131 @@
+#include "bind/linear.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "bind/checks.h"
+#include "bind/scratch.h"
+
+namespace secateur::bind {
+namespace {
+
+using torch::headeronly::ScalarType;
+using torch::stable::detail::from;
+using torch::stable::detail::to;
+
+constexpr std::int64_t kAlone = 2'000'000;  // multiplications one thread does in about 50 us
+constexpr std::int64_t kRowsTogether = 16;  // narrower pieces of x waste lanes
+
+template <std::size_t N>
+Tensor dispatch(const char* op, const char* overload, std::array<StableIValue, N> stack) {
+  STABLE_TORCH_ERROR_CODE_CHECK(
+      torch_call_dispatcher(op, overload, stack.data(), TORCH_ABI_VERSION));
+  return to<Tensor>(stack[0]);
+}
+
+Tensor by_reference(const char* op, const LinearCall& c) {
+  return dispatch<10>(op, "",
+                      {from(c.x), from(c.values), from(c.index), from(c.bias), from(c.residual),
+                       from(c.scale), from(c.dense), from(c.transposed), from(c.out_features),
+                       from(c.act)});
+}
+
+Tensor activated(const Tensor& y, const std::string& act) {
+  if (act == "relu") return dispatch<1>("aten::relu", "", {from(y)});
+  if (act == "silu") return dispatch<1>("aten::silu", "", {from(y)});
+  if (act == "gelu" || act == "gelu_tanh")
+    return dispatch<2>("aten::gelu", "", {from(y), from(std::string(act == "gelu" ? "none" : "tanh"))});
+  return y;
+}
+
+Tensor plus(const Tensor& y, const OptionalTensor& residual) {
+  if (!residual) return y;
+  return dispatch<3>("aten::add", "Tensor", {from(y), from(*residual), from(1.0)});
+}
+
+Tensor by_dense(const LinearCall& c) {
+  const Tensor y = dispatch<3>("aten::linear", "", {from(c.x), from(*c.dense), from(c.bias)});
+  return plus(activated(y, c.act), c.residual);
+}
+
+// Rows of x are shared out first; if there are too few, the row blocks of the weight are.
+std::vector<Part> parts(const Header& h, std::int64_t rows) {
+  const std::int64_t blocks = row_blocks(h);
+  const std::int64_t threads = torch::stable::get_num_threads();
+  if (threads == 1 || rows * h.nnz < kAlone) return {{0, rows, 0, blocks}};
+  std::vector<Part> all;
+  const std::int64_t groups = ceil_div(rows, kRowsTogether);
+  const bool by_rows = groups >= threads || groups >= blocks;
+  const std::int64_t units = by_rows ? groups : blocks;
+  const std::int64_t count = smaller(threads, units);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t begin = units * i / count, end = units * (i + 1) / count;
+    if (by_rows)
+      all.push_back({begin * kRowsTogether, smaller(end * kRowsTogether, rows), 0, blocks});
+    else
+      all.push_back({0, rows, begin, end});
+  }
+  return all;
+}
+
+void run(const Kernel& kernel, const LinearArgs& args) {
+  const std::vector<Part> all = parts(*args.weight, args.rows);
+  const std::int64_t floats = kernel.scratch_floats(*args.weight, args.rows);
+  auto work = [&](std::int64_t begin, std::int64_t end) {
+    float* scratch = thread_scratch(floats);  // null: no memory; a throw must not leave a worker
+    for (std::int64_t i = begin; i < end && scratch != nullptr; ++i)
+      kernel.run(args, all[static_cast<std::size_t>(i)], scratch);
+    if (scratch == nullptr) scratch_failed() = true;
+  };
+  if (all.size() == 1)
+    work(0, 1);
+  else
+    torch::stable::parallel_for(0, static_cast<std::int64_t>(all.size()), 1, work);
+  STD_TORCH_CHECK(!scratch_failed().exchange(false), kernel.name, ": no memory for ", floats * 4,
+                  " bytes of scratch");
+}
+
+Act fused(const std::string& act) { return act == "relu" ? Act::relu : Act::none; }
+
+}  // namespace
+
+Tensor linear(const KernelTable& table, Format format, const char* reference,
+              const LinearCall& c) {
+  if (c.x.scalar_type() != ScalarType::Float || c.values.scalar_type() != ScalarType::Float ||
+      c.scale)
+    return by_reference(reference, c);
+  const Header& h = checked_header(c, format, table.op);
+  const std::int64_t rows = c.x.numel() / std::max<std::int64_t>(1, h.in_features);
+  if (c.dense && believed_verdict(h, rows) == Verdict::dense) return by_dense(c);
+
+  std::vector<std::int64_t> shape;
+  for (std::int64_t i = 0; i + 1 < c.x.dim(); ++i) shape.push_back(c.x.size(i));
+  shape.push_back(c.out_features);
+  Tensor y = torch::stable::new_empty(c.x, shape);
+  if (y.numel() == 0) return y;
+
+  const Tensor x = rows_evenly_apart(c.x) ? c.x : torch::stable::contiguous(c.x);
+  const Act act = fused(c.act);
+  const bool all_fused = act != Act::none || c.act == "none";
+  const OptionalTensor bias = c.bias ? OptionalTensor(torch::stable::contiguous(*c.bias)) : std::nullopt;
+  const OptionalTensor residual =
+      c.residual && all_fused ? OptionalTensor(torch::stable::contiguous(*c.residual)) : std::nullopt;
+  const LinearArgs args{
+      .weight = &h,
+      .values = static_cast<const float*>(c.values.const_data_ptr()),
+      .x = static_cast<const float*>(x.const_data_ptr()),
+      .x_stride = x.dim() > 1 ? x.stride(x.dim() - 2) : h.in_features,
+      .y = static_cast<float*>(y.mutable_data_ptr()),
+      .bias = bias ? static_cast<const float*>(bias->const_data_ptr()) : nullptr,
+      .residual = residual ? static_cast<const float*>(residual->const_data_ptr()) : nullptr,
+      .rows = rows,
+      .act = act,
+  };
+  const Kernel* kernel = pick(table, h, rows);
+  STD_TORCH_CHECK(kernel != nullptr, table.op, ": no kernel runs this weight; reinstall secateur");
+  run(*kernel, args);
+  return all_fused ? y : plus(activated(y, c.act), c.residual);
+}
+
+}  // namespace secateur::bind

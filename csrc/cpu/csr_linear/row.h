@@ -1,0 +1,24 @@
+// csr x one row of x, for every ISA.
+#pragma once
+
+#include "cpu/csr_linear/blocks.h"
+#include "cpu/row/dot.h"
+#include "cpu/row/row.h"
+
+namespace {
+
+struct CsrRowBlocks {
+  const LinearArgs& args;
+
+  explicit CsrRowBlocks(const LinearArgs& a) : args(a) {}
+
+  void times_row(std::int64_t row_block, std::int64_t k_block, const float* x, float* y) const {
+    for (CsrCursor c(args, row_block, k_block); !c.done(); ++c.run) {
+      const int nnz = c.run->nnz;
+      for (int i = 0; i < c.run->rows; ++i, c.next_row(nnz))
+        y[*c.row] += dot_kept(c.w, c.column, nnz, x);
+    }
+  }
+};
+
+}  // namespace

@@ -1,0 +1,35 @@
+// Which instruction sets this CPU runs, and which kernel of a table a problem gets.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/kernel.h"
+
+namespace secateur {
+
+// All kernels of one op; made by CMake from the files of the op's folder.
+struct KernelTable {
+  const char* op;
+  const Kernel* const* kernels;
+  std::size_t count;
+};
+
+const KernelTable& csr_linear_table();
+const KernelTable& nm_linear_table();
+
+// The best instruction set of this CPU, capped by SECATEUR_ISA=portable|avx2|avx512.
+Isa isa();
+const char* isa_name(Isa isa);
+
+// Never null: portable kernels run everything.
+const Kernel* pick(const KernelTable& table, const Header& weight, std::int64_t rows);
+
+// Makes pick() return the kernel of this name whenever it can run the problem; "" undoes it.
+// For tests and benchmarks. False if no kernel has the name or this CPU cannot run it.
+bool force(const char* kernel_name);
+
+// Identifies CPU model and instruction set: a verdict timed elsewhere is not believed.
+std::uint32_t machine_stamp();
+
+}  // namespace secateur

@@ -1,0 +1,39 @@
+// The one-row kernel of any format. `Blocks` multiplies one (row block, K block) with its piece of x.
+#pragma once
+
+#include "cpu/kernel.h"
+#include "cpu/tile/store.h"
+#include "cpu/vec.h"
+
+namespace {
+
+using secateur::Header;
+using secateur::LinearArgs;
+using secateur::Part;
+
+// Sums of one row block lie in `scratch` until the activation and the residual are applied.
+template <class Blocks>
+void row_run(const LinearArgs& a, const Part& part, float* scratch) {
+  const Header& h = *a.weight;
+  const Blocks blocks(a);
+  const std::int64_t deep = secateur::k_blocks(h);
+  for (std::int64_t t = part.row_begin; t < part.row_end; ++t) {
+    for (std::int64_t b = part.block_begin; b < part.block_end; ++b) {
+      const std::int64_t first = b * h.row_block;
+      const std::int64_t outputs = secateur::smaller(h.row_block, h.out_features - first);
+      for (std::int64_t o = 0; o < outputs; ++o) scratch[o] = a.bias ? a.bias[first + o] : 0.0F;
+      for (std::int64_t k = 0; k < deep; ++k)
+        blocks.times_row(b, k, a.x + t * a.x_stride + k * h.k_block, scratch);
+      const std::int64_t at = t * h.out_features + first;
+      store_row(scratch, outputs, a.act, a.residual ? a.residual + at : nullptr, a.y + at);
+    }
+  }
+}
+
+int row_rank(const Header&, std::int64_t rows) { return rows == 1 ? 2 : 0; }
+
+std::int64_t row_scratch(const Header& h, std::int64_t) {
+  return static_cast<std::int64_t>(h.row_block) + kLanes;
+}
+
+}  // namespace

@@ -1,0 +1,77 @@
+// One vector type per ISA object: kLanes floats, as wide as the file's compiler flags allow.
+// Everything is in an anonymous namespace, so that no two ISA objects share a symbol.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define SECATEUR_INLINE inline __attribute__((always_inline))
+#define SECATEUR_UNROLL _Pragma("GCC unroll 16")
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef float UnalignedVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+typedef std::int32_t IntVec __attribute__((vector_size(kLanes * 4)));
+
+SECATEUR_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+SECATEUR_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+SECATEUR_INLINE Vec splat(float f) { return f - Vec{}; }
+
+// Four consecutive floats, repeated through the vector: one load feeds four multiplications.
+SECATEUR_INLINE Vec load_quad(const float* p) {
+#if defined(__AVX512F__)
+  return _mm512_broadcast_f32x4(_mm_loadu_ps(p));
+#elif defined(__AVX2__)
+  return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
+#else
+  return load(p);
+#endif
+}
+
+template <int I, int... L>
+SECATEUR_INLINE Vec splat_lane(Vec v, std::integer_sequence<int, L...>) {
+  return __builtin_shufflevector(v, v, ((L & ~3) + I)...);
+}
+
+// Lane I of each group of four, to all four.
+template <int I>
+SECATEUR_INLINE Vec splat_of_quad(Vec v) {
+  return splat_lane<I>(v, std::make_integer_sequence<int, kLanes>{});
+}
+
+template <int D, int... L>
+SECATEUR_INLINE void exchange(Vec& a, Vec& b, std::integer_sequence<int, L...>) {
+  const Vec low = __builtin_shufflevector(a, b, ((L & D) ? kLanes + L - D : L)...);
+  const Vec high = __builtin_shufflevector(a, b, ((L & D) ? kLanes + L : L + D)...);
+  a = low;
+  b = high;
+}
+
+template <int D>
+SECATEUR_INLINE void exchange_all(Vec (&v)[kLanes]) {
+  SECATEUR_UNROLL
+  for (int i = 0; i < kLanes; ++i)
+    if (!(i & D)) exchange<D>(v[i], v[i | D], std::make_integer_sequence<int, kLanes>{});
+}
+
+// v[i][j] <-> v[j][i], in registers.
+SECATEUR_INLINE void transpose(Vec (&v)[kLanes]) {
+  if constexpr (kLanes > 8) exchange_all<8>(v);
+  if constexpr (kLanes > 4) exchange_all<4>(v);
+  exchange_all<2>(v);
+  exchange_all<1>(v);
+}
+
+}  // namespace
