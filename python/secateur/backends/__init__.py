@@ -1,0 +1,1 @@
+"""Choosing a kernel for a problem, and being able to say which."""
