@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from secateur.pruning._table import table
-from secateur.pruning.targets import Selectors, select
+from secateur.pruning.selectors import Selectors
+from secateur.pruning.targets import select
 
 
 @dataclass(frozen=True)
@@ -136,15 +137,17 @@ class Masks(Mapping[str, Tensor]):
         for name, parameter in self.parameters(model).items():
             self.zero_(name, parameter)
 
-    def zero_(self, name: str, tensor: Tensor) -> None:
-        """Set `tensor`, shaped like the parameter `name`, to zero where that is removed.
+    def zero_(self, name: str, *tensors: Tensor) -> None:
+        """Set `tensors`, shaped like the parameter `name`, to zero where that is removed.
 
-        The mask moves to the tensor's device, and stays there.
+        The mask moves to the first tensor's device, and stays there.
         """
-        mask = self._masks[name] = self._masks[name].to(tensor.device)
-        # Not a product with the mask: inf * 0 is NaN, and -1 * 0 is -0.0.
+        mask = self._masks[name] = self._masks[name].to(tensors[0].device)
+        removed = mask.logical_not()
         with torch.no_grad():
-            tensor.masked_fill_(mask.logical_not(), 0)
+            for tensor in tensors:
+                # Not a product with the mask: inf * 0 is NaN, and -1 * 0 is -0.0.
+                tensor.masked_fill_(removed.to(tensor.device), 0)
 
     def replace_(self, masks: Mapping[str, Tensor], origin: Origin | None) -> None:
         """Take over other masks for the same parameters; whoever holds this object sees them.

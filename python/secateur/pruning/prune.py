@@ -12,7 +12,8 @@ from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.recipe import Recipe
 from secateur.pruning.scopes import Scope
-from secateur.pruning.targets import Selectors, select
+from secateur.pruning.selectors import Selectors
+from secateur.pruning.targets import select
 
 
 def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision of the user's)

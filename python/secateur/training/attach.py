@@ -46,23 +46,19 @@ class Attachment:
                 "the optimizer holds none of the masked parameters; build it from the model that "
                 "was pruned, not from a copy"
             )
-        self._handles = [optimizer.register_step_post_hook(lambda *_: self.apply_())]
+        self._handles = [optimizer.register_step_post_hook(lambda *_: self._after_step())]
         for name, parameter in self._parameters.items():
             if parameter.requires_grad:
                 hook = self._gradient_hook(name)
-                # torch leaves this one method without types.
-                handle = parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+                handle = parameter.register_post_accumulate_grad_hook(hook)
                 self._handles.append(handle)
         self.apply_()
 
     def apply_(self) -> None:
         """Zero what is removed, in the weights, their gradients and their optimizer state."""
         for name, parameter in self._parameters.items():
-            self.masks.zero_(name, parameter)
             self._zero_gradient(name, parameter)
-            for value in self._optimizer.state.get(parameter, {}).values():
-                if _is_per_weight(value, parameter):
-                    self.masks.zero_(name, value)
+        self._after_step()
 
     def detach(self) -> None:
         """Let go: the weights keep their zeros until something trains them. Twice is once."""
@@ -80,6 +76,11 @@ class Attachment:
         trace: TracebackType | None,
     ) -> None:
         self.detach()
+
+    def _after_step(self) -> None:
+        for name, parameter in self._parameters.items():
+            state = self._optimizer.state.get(parameter, {}).values()
+            self.masks.zero_(name, parameter, *(v for v in state if _is_per_weight(v, parameter)))
 
     def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
         return lambda parameter: self._zero_gradient(name, parameter)

@@ -14,7 +14,8 @@ from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.recipe import Recipe
 from secateur.pruning.scopes import Scope
-from secateur.pruning.targets import Selectors, select
+from secateur.pruning.selectors import Selectors
+from secateur.pruning.targets import select
 from secateur.training.attach import Attachment
 
 
