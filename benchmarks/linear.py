@@ -59,6 +59,9 @@ def run(options: Options, say: Callable[[str], None]) -> Iterator[list[Result]]:
         options: what and how.
         say: is told once for each library that is absent, and why.
     """
+    extension: Any = importlib.import_module("secateur._extension")
+    if not extension.load():
+        say(f"no kernels: {extension.reason()}")
     told: set[str] = set()
     for shape in options.selection.shapes:
         generator = torch.Generator().manual_seed(shape[0] + shape[1])
@@ -92,8 +95,9 @@ def measure_layers(
                 calls = [bind(x) for bind in binders]
                 candidates.append(Candidate(f"{key} {name}", calls, PEER_BUDGET))
         samples = measure(candidates, options.plan)
+        kernels = [layer.subject.kernel(len(x)) for layer in layers]
     results = []
-    for layer in layers:
+    for layer, kernel in zip(layers, kernels, strict=True):
         key, case = _key(layer), _with_rows(layer.case, len(x))
         work = layer.subject.work(case)
         results.append(
@@ -103,7 +107,7 @@ def measure_layers(
                 dense={name: samples[name] for name in dense},
                 peers={name: samples[f"{key} {name}"] for name in layer.peers},
                 packed_bytes=layer.subject.packed_bytes,
-                kernel=options.kernel or layer.subject.kernel(len(x)),
+                kernel=kernel,
                 bound=bound(work, options.roofline) if options.roofline else None,
             )
         )

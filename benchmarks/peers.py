@@ -68,7 +68,11 @@ def torch_csr(weight: Tensor, cold: bool) -> Sequence[Binder]:
         matrix = weight.to_sparse_csr()
         parts = (matrix.crow_indices().int(), matrix.col_indices().int(), matrix.values())
         return [
-            binder(torch.sparse_csr_tensor(rows, columns, values, size=weight.shape))
+            binder(
+                torch.sparse_csr_tensor(
+                    rows, columns, values, size=weight.shape, check_invariants=False
+                )
+            )
             for rows, columns, values in copies(parts, cold)
         ]
 

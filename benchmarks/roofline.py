@@ -26,8 +26,9 @@ COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-O2", "-std=c++17", "-shared", "-fPIC")
 
 _ISAS = {1: ("avx2", 8), 2: ("avx512", 16)}
-_ITERATIONS = 400_000
-_REPEATS = 12
+_ITERATIONS = 200_000
+# Samples of a third of a millisecond, spread over tens: on a shared machine a few are undisturbed.
+_REPEATS = 100
 _DRAM_BYTES = 256 << 20
 
 
@@ -165,9 +166,9 @@ def _read_rates(library: ctypes.CDLL, threads: int, mask: int, sizes: Caches) ->
     lock during the call, so several threads really read at once.
     """
     spaces = {
-        "L2": (max(2 * sizes.l1, sizes.l2 // 2), 20),
-        "L3": (max(2 * sizes.l2, sizes.l3 // 8), 20),
-        "DRAM": (min(max(_DRAM_BYTES, 4 * sizes.l3), 1 << 30) // threads, 5),
+        "L2": (max(2 * sizes.l1, sizes.l2 // 2), 40),
+        "L3": (max(2 * sizes.l2, sizes.l3 // 8), 40),
+        "DRAM": (min(max(_DRAM_BYTES, 4 * sizes.l3), 1 << 30) // threads, 12),
     }
     rates = {}
     for level, (size, passes) in spaces.items():

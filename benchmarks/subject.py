@@ -69,7 +69,7 @@ def make(case: Case, weight: Tensor) -> Subject:
         read_bytes=header.nnz * packed.values.itemsize
         + index_bytes_read(header.offsets, len(packed.index)),
         binders=[_binder(op, values, index, case.out_features) for values, index in pairs],
-        kernel=lambda rows: kernel_name(f"{name}_linear", header, rows),
+        kernel=lambda rows: kernel_name(f"{name}_linear", packed.index, rows),
     )
 
 
@@ -109,15 +109,10 @@ def index_bytes_read(offsets: dict[str, int], length: int) -> int:
     return length - unread
 
 
-def kernel_name(op: str, header: object, rows: int) -> str:
-    """Return the kernel that serves this weight, or "reference" and why there is no kernel."""
-    try:
-        cpu: Any = importlib.import_module("secateur.backends.cpu")
-    except ModuleNotFoundError:
-        return "reference"
-    if not importlib.import_module("secateur._extension").load():
-        return "reference"
-    return str(cpu.pick(op, header, rows))
+def kernel_name(op: str, index: Tensor, rows: int) -> str:
+    """Return the kernel that serves this weight, "reference" where none was compiled."""
+    cpu: Any = importlib.import_module("secateur.backends.cpu")
+    return str(cpu.pick(op, index, rows))
 
 
 def check(y: Tensor, x: Tensor, weight: Tensor) -> None:

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import run, verify
+from benchmarks.verify import Verdict
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--shapes", "96x64", "--rows", "1", "9", "--sparsity", "0.5", "0.9", "--rounds", "3"]
+
+
+def write_test(root: Path, body: str) -> None:
+    (root / "tests" / "ops").mkdir(parents=True)
+    (root / "tests" / "ops" / "test_it.py").write_text(f"def test_it():\n    {body}\n")
+
+
+@pytest.mark.parametrize(("body", "green"), [("assert True", True), ("assert False", False)])
+def test_the_verdict_is_that_of_the_tests(tmp_path: Path, body: str, green: bool) -> None:
+    write_test(tmp_path, body)
+    verdict = verify.verify(["tests/ops"], tmp_path)
+    assert verdict.green is green
+    assert ("1 passed" if green else "1 failed") in verdict.summary
+
+
+def test_tests_that_are_missing_or_empty_are_red(tmp_path: Path) -> None:
+    missing = verify.verify(["tests/ops"], tmp_path)
+    assert not missing.green
+    assert "no tests at tests/ops" in missing.summary
+    write_test(tmp_path, "pass")
+    (tmp_path / "tests" / "ops" / "test_it.py").write_text("")
+    assert not verify.verify(["tests/ops"], tmp_path).green
+
+
+def test_a_red_run_measures_nothing_and_prints_no_speed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def must_not_run(_: object) -> None:
+        raise AssertionError("measured although the tests are red")
+
+    monkeypatch.setattr(verify, "verify", lambda: Verdict(False, "1 failed"))
+    monkeypatch.setattr(run, "measure", must_not_run)
+    assert run.main(["linear", "--quick"]) == 1
+    out = capsys.readouterr().out
+    assert "1 failed" in out
+    assert "No speed is printed" in out
+    assert "speed-up" not in out
+
+
+def test_a_green_run_measures_and_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[object] = []
+    monkeypatch.setattr(verify, "verify", lambda: Verdict(True, "9 passed"))
+    monkeypatch.setattr(run, "measure", measured.append)
+    assert run.main([]) == 0
+    assert len(measured) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--shapes", "12"], "OUTxIN"),
+        (["--pattern", "bsr"], "N:M"),
+        (["--sparsity", "1.5"], "[0, 1)"),
+        (["--rows", "0"], "at least 1"),
+        (["conv"], "invalid choice"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run.main(arguments)
+    assert told in capsys.readouterr().err
+
+
+def test_quick_keeps_nothing_and_takes_two_row_counts() -> None:
+    chosen = run.parser().parse_args(["linear", "--quick"])
+    assert run.selection(chosen).rows == (256, 1)
+    assert chosen.csv is None
+
+
+def test_the_whole_way_on_a_small_layer(tmp_path: Path) -> None:
+    """The script as a user runs it: figures for every case, peers beside them, a CSV."""
+    path = tmp_path / "small.csv"
+    command = [sys.executable, "benchmarks/run.py", "linear", "--no-verify", *SMALL]
+    done = subprocess.run(
+        [*command, "--csv", str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "NOT RUN" in done.stdout
+    assert "torch_csr ms" in done.stdout
+    for case in ("96x64 50% x1", "96x64 90% x9", "96x64 2:4 x9"):
+        assert case in done.stdout
+    assert len(path.read_text().splitlines()) == 1 + 2 * 3
