@@ -120,10 +120,15 @@ class Recipe:
             ValueError: if a score is NaN or -inf, or the criterion returns another shape.
         """
         pattern = self.pattern.towards(sparsity)
-        layers = [
-            self._scores(target, pattern, self._evidence(generator), (previous or {}).get(key))
-            for key, target in targets.items()
-        ]
+        wide = any(target.weight.dtype == torch.float64 for target in targets.values())
+        dtype = torch.float64 if wide else torch.float32
+
+        def units_of(key: str, target: Target) -> Scores:
+            evidence = self._evidence(generator)
+            removed = None if previous is None else ~target.to_matrix(previous[key])
+            return lambda: pattern.to_units(self._score(target, evidence, removed).to(dtype))
+
+        layers = [units_of(key, target) for key, target in targets.items()]
         if pattern.kept_per_row is None:
             keep = self.scope.keep(layers, sparsity)
         else:
@@ -154,29 +159,21 @@ class Recipe:
         seed = torch.randint(2**62, (), generator=generator, device=generator.device)
         return Evidence(seed=int(seed))
 
-    def _scores(
-        self, target: Target, pattern: Pattern, evidence: Evidence, previous: Tensor | None
-    ) -> Scores:
-        def scores() -> Tensor:
-            matrix = target.matrix
-            score = self.criterion.score(matrix, evidence)
-            if score.shape != matrix.shape:
-                raise ValueError(
-                    f"criterion {self.criterion.name!r} returned {list(score.shape)} for "
-                    f"{target.key!r}, which is {list(matrix.shape)}"
-                )
-            score = score.to(torch.promote_types(matrix.dtype, torch.float32))
-            if not bool((score > -math.inf).all()):
-                raise ValueError(
-                    f"criterion {self.criterion.name!r} gives NaN or -inf for {target.key!r}; is "
-                    "there a NaN among its weights?"
-                )
-            if previous is not None:
-                removed = target.to_matrix(previous).to(score.device).logical_not()
-                score = score.masked_fill(removed, -math.inf)
-            return pattern.to_units(score)
-
-        return scores
+    def _score(self, target: Target, evidence: Evidence, removed: Tensor | None) -> Tensor:
+        """Return the criterion's scores, [out, in]; what is `removed` already comes last."""
+        matrix = target.matrix
+        score = self.criterion.score(matrix, evidence)
+        if score.shape != matrix.shape:
+            raise ValueError(
+                f"criterion {self.criterion.name!r} returned {list(score.shape)} for "
+                f"{target.key!r}, which is {list(matrix.shape)}"
+            )
+        if not bool((score > -math.inf).all()):
+            raise ValueError(
+                f"criterion {self.criterion.name!r} gives NaN or -inf for {target.key!r}; is there "
+                "a NaN among its weights?"
+            )
+        return score if removed is None else score.masked_fill(removed.to(score.device), -math.inf)
 
 
 def _fraction(sparsity: object) -> float:

@@ -59,7 +59,7 @@ def keep_across(layers: Sequence[Scores], sparsity: float) -> list[Tensor]:
     keep = []
     for layer in layers:
         keys = _ordered_bits(layer())
-        mask = keys > threshold
+        mask = (keys > threshold).contiguous()
         equal = (keys == threshold).flatten().nonzero().flatten()[:ties]
         mask.view(-1)[equal] = True
         ties -= len(equal)

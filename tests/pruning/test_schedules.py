@@ -1,0 +1,95 @@
+"""Schedules are functions of the step and of nothing else."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secateur.pruning import schedules
+from secateur.pruning.schedules import Schedule
+
+
+def test_one_shot_waits_and_then_stays() -> None:
+    schedule = schedules.one_shot(0.5, step=10)
+    assert [schedule(step) for step in (0, 9, 10, 11, 10**6)] == [0.0, 0.0, 0.5, 0.5, 0.5]
+
+
+def test_linear_is_a_staircase_between_its_ends() -> None:
+    schedule = schedules.linear(0.25, 0.75, steps=range(10, 15, 2))
+    wanted = [0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
+    assert [schedule(step) for step in (9, 10, 11, 12, 13, 14, 99)] == wanted
+
+
+def test_cubic_is_the_formula_of_the_paper() -> None:
+    """Zhu and Gupta, equation 1, in exact arithmetic; four rounding errors are allowed."""
+    steps = range(100, 1100, 100)
+    schedule = schedules.cubic(0.125, 0.875, steps=steps)
+    for i, step in enumerate(steps):
+        remaining = (1 - Fraction(i, len(steps) - 1)) ** 3
+        exact = Fraction(7, 8) + (Fraction(1, 8) - Fraction(7, 8)) * remaining
+        assert abs(Fraction(schedule(step)) - exact) <= 4 * torch.finfo(torch.float64).eps
+
+
+def test_cubic_is_fast_first_and_slow_last() -> None:
+    """A peer's "cube" is progress cubed: slow first."""
+    schedule = schedules.cubic(0.0, 0.8, steps=range(0, 101))
+    assert schedule(50) == pytest.approx(0.7, rel=4 * torch.finfo(torch.float64).eps)
+
+
+def test_steps_may_be_any_that_increase() -> None:
+    schedule = schedules.linear(0.0, 0.5, steps=[0, 1, 10])
+    assert (schedule(1), schedule(9), schedule(10)) == (0.05, 0.05, 0.5)
+
+
+def test_stepwise_stops_at_its_end() -> None:
+    schedule = schedules.stepwise(0.25, 0.25, 0.625, steps=range(0, 40, 10))
+    assert [schedule(step) for step in (0, 10, 20, 30, 40)] == [0.25, 0.5, 0.625, 0.625, 0.625]
+
+
+@given(st.floats(0, 0.99), st.floats(0, 0.99), st.integers(0, 50), st.integers(1, 60))
+def test_the_end_is_met_exactly(a: float, b: float, start: int, n: int) -> None:
+    initial, final = sorted((a, b))
+    steps = range(start, start + 3 * n, 3)
+    for schedule in (
+        schedules.linear(initial, final, steps),
+        schedules.cubic(initial, final, steps),
+    ):
+        assert schedule(steps[-1]) == schedule.final == final
+        assert schedule(start - 1) == 0.0
+
+
+def test_a_schedule_is_plain_data() -> None:
+    schedule = schedules.cubic(0.0, 0.9, steps=range(0, 2000, 100))
+    assert pickle.loads(pickle.dumps(schedule)) == schedule == copy.deepcopy(schedule)
+    assert repr(schedule) == "Schedule(0 at step 0 to 0.9 at step 1900, 20 updates)"
+
+
+def test_a_file_of_the_room_and_its_schedule_share_a_name() -> None:
+    for name in schedules.SCHEDULES.names():
+        assert getattr(schedules, name) is schedules.SCHEDULES.get(name)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: schedules.cubic(0.0, 90, steps=range(5)), r"\[0, 1\), not 90; did you mean 0.9"),
+        (lambda: schedules.linear(0.9, 0.5, steps=range(5)), "must not fall"),
+        (lambda: schedules.cubic(0.0, 0.5, steps=range(0)), "at least one step"),
+        (lambda: schedules.cubic(0.0, 0.5, steps=[3, 3, 4]), "increase"),
+        (lambda: schedules.one_shot(1.0), r"\[0, 1\), not 1"),
+        (lambda: schedules.one_shot(float("nan")), r"\[0, 1\), not nan"),
+        (lambda: schedules.one_shot(0.5, step=-1), ">= 0"),
+        (lambda: schedules.stepwise(0.0, 0.0, 0.5, steps=range(5)), "increment must be > 0"),
+        (lambda: schedules.stepwise(0.0, 0.1, 0.9, steps=range(5)), "more steps or a larger"),
+        (lambda: Schedule(range(3), (0.1, 0.2)), "one level per step: 2 for 3"),
+    ],
+)
+def test_what_is_no_schedule_is_refused(make: object, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make()
