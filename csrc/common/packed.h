@@ -32,9 +32,9 @@ struct Header {
   std::uint32_t rows;
   std::uint32_t runs;
   std::uint32_t columns;
-  std::uint32_t bitmap;
-  std::uint32_t permutation;
   std::uint32_t reserved1;
+  std::uint32_t permutation;
+  std::uint32_t reserved2;
 };
 static_assert(sizeof(Header) == 64, "the header is 64 bytes on disk and in memory");
 static_assert(offsetof(Header, verdicts) == 28 && offsetof(Header, permutation) == 56);

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
 from secateur.formats.header import Header, Section, assemble
-from secateur.formats.layout import BITMAP_DENSITY, DEFAULT_LAYOUT, Layout, csr_values_length
+from secateur.formats.layout import Layout, csr_layout, csr_values_length
 
 _Ints = npt.NDArray[np.int64]
 _Bools = npt.NDArray[np.bool_]
@@ -35,7 +35,8 @@ class Csr(Format):
         """Pack the kept weights; see `Format.pack`."""
         check_weight(weight, mask)
         out_features, in_features = mask.shape
-        index, kept = _encode(mask.detach().cpu().numpy(), layout or DEFAULT_LAYOUT)
+        layout = layout or csr_layout(int(mask.sum()), out_features, in_features)
+        index, kept = _encode(mask.detach().cpu().numpy(), layout)
         length = csr_values_length(len(kept), out_features, in_features)
         values = weight.detach().new_zeros(length)
         places = torch.from_numpy(kept).to(weight.device)
@@ -85,7 +86,7 @@ def transposed(header: Header, rows: Tensor, columns: Tensor) -> Tensor:
         perm[: len(kept)] = slots[kept]
         return perm
 
-    layout = Layout(DEFAULT_LAYOUT.k_block, header.row_block)
+    layout = csr_layout(header.nnz, in_features, out_features)
     plan = _plan(mask.reshape(in_features, out_features), layout)
     return _assemble(plan, permutation(plan.kept))
 
@@ -115,7 +116,6 @@ class _Plan:
     rows: list[_Ints] = field(default_factory=list)
     runs: list[_Ints] = field(default_factory=list)
     columns: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    bitmap: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     places: list[_Ints] = field(default_factory=list)
     run_limit: int = 0  # runs there can be at most, for any mask of this shape
 
@@ -147,18 +147,12 @@ def _plan(mask: _Bools, layout: Layout) -> _Plan:
             plan.rows.append(order)
             plan.runs.append(np.stack([-shorter, count], axis=1))
             plan.columns.append(column.astype(np.uint8))
-            plan.bitmap.append(_bits(block))
             plan.places.append((order + row_start)[row] * in_features + column + k_start)
             plan.run_limit += min(block.shape[0], block.shape[1] + 1)
             first_value += len(row)
             first_run += len(count)
             first_row += len(order)
     return plan
-
-
-def _bits(block: _Bools) -> npt.NDArray[np.uint8]:
-    packed = np.packbits(block, axis=1, bitorder="little")
-    return np.pad(packed, ((0, 0), (0, packed.shape[1] % 2))).reshape(-1)
 
 
 def _assemble(plan: _Plan, perm: npt.NDArray[np.int32] | None) -> Tensor:
@@ -174,8 +168,6 @@ def _assemble(plan: _Plan, perm: npt.NDArray[np.int32] | None) -> Tensor:
         "runs": Section(np.concatenate(plan.runs).astype("<u2"), 4 * plan.run_limit),
         "columns": Section(columns, length),
     }
-    if nnz >= BITMAP_DENSITY * out_features * in_features:
-        pieces["bitmap"] = _section(np.concatenate(plan.bitmap))
     if perm is not None:
         pieces["perm"] = _section(perm)
     header = Header(

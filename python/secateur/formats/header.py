@@ -29,7 +29,6 @@ BUCKETS = 16
 
 _BYTES = struct.Struct("<IHBBIIIHHBBHIIIIIIIII")
 _CODES: dict[Verdict, int] = {"sparse": 1, "dense": 2}
-_BITMAP_FLAG = 1
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Header:
     rows_offset: int = 0
     runs_offset: int = 0
     columns_offset: int = 0
-    bitmap_offset: int = 0
+    spare_offset: int = 0
     perm_offset: int = 0
     spare_end: int = 0
 
@@ -99,13 +98,8 @@ class Header:
     @property
     def offsets(self) -> dict[str, int]:
         """Byte offset of each section."""
-        names = ("table", "rows", "runs", "columns", "bitmap", "perm")
+        names = ("table", "rows", "runs", "columns", "perm")
         return {name: getattr(self, f"{name}_offset") for name in names}
-
-    @property
-    def has_bitmap(self) -> bool:
-        """Whether the index holds one bit for each position as well."""
-        return bool(self.flags & _BITMAP_FLAG)
 
     def verdict(self, rows: int) -> Verdict | None:
         """What was measured faster for `rows` rows of x; None where nothing was measured."""
@@ -145,8 +139,7 @@ def assemble(header: Header, sections: Mapping[str, Section]) -> Tensor:
         raise ValueError(
             f"the index would take {length} bytes, the limit is 4 GiB; split the layer"
         )
-    flags = _BITMAP_FLAG if "bitmap" in sections else 0
-    header = replace(header, flags=flags, **offsets)
+    header = replace(header, **offsets)
     result = torch.zeros(length, dtype=torch.uint8)
     index = result.numpy()
     index[:HEADER_BYTES] = np.frombuffer(_BYTES.pack(*astuple(header)), np.uint8)

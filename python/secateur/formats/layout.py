@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 VALUE_PADDING = 16  # spare zero values, so that a kernel may load whole vectors past the last one
-BITMAP_DENSITY = 0.2  # kept fraction from which one bit a position is cheap beside one byte a value
 LENGTH_STEPS = 64  # lengths are rounded up to this fraction of the dense size
 
 
@@ -21,7 +20,7 @@ class Layout:
         row_block: rows in a row block; at most 65535, so that a local row fits two bytes.
     """
 
-    k_block: int = 192
+    k_block: int = 128
     row_block: int = 512
 
     def __post_init__(self) -> None:
@@ -40,6 +39,20 @@ class Layout:
 
 
 DEFAULT_LAYOUT = Layout()
+
+# Kept fraction below which a K block is wider. A block of x rows must stay in L1, which asks for
+# few columns; a row's sums are loaded and stored once a block, which asks for many kept weights.
+# Chosen by time on Zen 4 (3072 x 768, 384 rows of x); benchmarks/README.md has the table.
+_WIDER = ((0.07, 256), (0.125, 192))
+
+
+def csr_layout(kept: int, out_features: int, in_features: int) -> Layout:
+    """Return the layout in which a csr weight with `kept` weights runs fastest."""
+    density = kept / max(1, out_features * in_features)
+    for below, k_block in _WIDER:
+        if density < below:
+            return Layout(k_block)
+    return DEFAULT_LAYOUT
 
 
 def round_up(count: int, step: int) -> int:

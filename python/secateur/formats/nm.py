@@ -138,9 +138,9 @@ def infer_pattern(mask: Tensor) -> tuple[int, int] | None:
 
 
 def nm_k_block(m: int) -> int:
-    """Columns of a K block: whole groups, and whole 64-column spans where 256 columns allow it."""
+    """Columns of a K block: whole groups, and whole 64-column spans where 128 columns allow it."""
     step = math.lcm(m, 64)
-    return 256 // step * step if step <= 256 else 256 // m * m
+    return 128 // step * step if step <= 128 else 128 // m * m
 
 
 def _most_kept(mask: Tensor, m: int) -> int:

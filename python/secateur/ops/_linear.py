@@ -12,11 +12,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from secateur.formats import FORMATS, Header, permutation
 from secateur.ops._call import ACTIVATIONS, Call, check
 
-_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")  # type: ignore[no-untyped-call]
+_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
 
 _FORWARD = (
     "(Tensor x, Tensor values, Tensor index, Tensor? bias=None, Tensor? residual=None, "
@@ -53,7 +54,10 @@ class LinearOp:
         self._define("_dw", _DW, self.dw, lambda grad_y, x, index, length: grad_y.new_empty(length))
         self._define("_dx", _DX, self.dx, _fake_dx)
         torch.library.register_autograd(
-            f"secateur::{self.name}", self._backward, setup_context=_save, lib=_LIBRARY
+            f"secateur::{self.name}",
+            once_differentiable(self._backward),
+            setup_context=_save,
+            lib=_LIBRARY,
         )
         namespace = torch.ops.secateur
         self._train = getattr(namespace, self.name).default
@@ -61,23 +65,34 @@ class LinearOp:
         self._dw = getattr(namespace, f"{self.name}_dw").default
         self._dx = getattr(namespace, f"{self.name}_dx").default
 
-    def __call__(self, call: Call) -> Tensor:
-        """Run the cheapest of the ops that gives the gradients asked for."""
-        x = call.x
-        if x.dtype != call.values.dtype and torch.is_autocast_enabled(x.device.type):
-            x = x.to(call.values.dtype)
-        operands = (x, call.values, call.index, call.bias, call.residual)
-        rest = (call.scale, call.dense, call.transposed)
-        learns = torch.is_grad_enabled() and any(
-            operand is not None and operand.requires_grad for operand in operands
+    def __call__(
+        self,
+        x: Tensor,
+        values: Tensor,
+        index: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        *rest: Tensor | None,  # scale, dense, transposed
+        **options: Any,  # out_features, act
+    ) -> Tensor:
+        """Run the cheaper of the two ops that gives the gradients asked for."""
+        if x.dtype != values.dtype and torch.is_autocast_enabled(x.device.type):
+            x = x.to(values.dtype)
+        learns = torch.is_grad_enabled() and (
+            x.requires_grad
+            or values.requires_grad
+            or (bias is not None and bias.requires_grad)
+            or (residual is not None and residual.requires_grad)
         )
         op = self._train if learns else self._infer
         result: Tensor
         try:
-            result = op(*operands, *rest, out_features=call.out_features, act=call.act)
+            result = op(x, values, index, bias, residual, *rest, **options)
         except RuntimeError:
             # A compiled kernel can only raise this; what is wrong is said better here.
-            check(self.name, self.format.code, call, Header.read(call.index))
+            arguments: Any = (x, values, index, bias, residual, *rest)
+            call = Call(*arguments, **options)
+            check(self.name, self.format.code, call, Header.read(index))
             raise
         return result
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from secateur.ops._call import Call
 from secateur.ops._linear import LinearOp
 
 OP = LinearOp("nm")
@@ -47,5 +46,5 @@ def nm_linear(  # noqa: PLR0913  the schema's arguments
         TypeError: if a dtype is wrong.
         ValueError: if anything else does not fit; the message names the argument.
     """
-    rest = (bias, residual, scale, dense, transposed, out_features, act)
-    return OP(Call(x, values, index, *rest))
+    rest = (scale, dense, transposed)
+    return OP(x, values, index, bias, residual, *rest, out_features=out_features, act=act)

@@ -1,0 +1,185 @@
+"""Every criterion x pattern x scope x schedule composes, or refuses with a reason.
+
+Driven by the registries: a new file in one of the rooms is tested here at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from secateur.pruning import Masks, prune, verify
+from secateur.pruning.criteria import CRITERIA
+from secateur.pruning.patterns import PATTERNS, find_pattern
+from secateur.pruning.schedules import SCHEDULES, Schedule
+from secateur.pruning.scopes import SCOPES
+from secateur.training import GradualPruner
+
+PATTERN_NAMES = [name for kind in PATTERNS.names() for name in PATTERNS.get(kind).examples]
+# In and out features that every example pattern divides, and layers of different shapes.
+WIDTHS = (40, 80, 120)
+SPARSITY = 0.7
+# The words of schedules: one that needs another argument gives it a default, or adds a word here.
+WORDS: dict[str, Any] = {
+    "initial": 0.1,
+    "start": 0.1,
+    "increment": 0.2,
+    "steps": range(1, 9, 2),
+    "step": 3,
+}
+
+criteria = pytest.mark.parametrize("criterion", CRITERIA.names())
+patterns = pytest.mark.parametrize("pattern", PATTERN_NAMES)
+scopes = pytest.mark.parametrize("scope", SCOPES.names())
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.names())
+
+
+def build() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Linear(k, n) for k, n in zip(WIDTHS, WIDTHS[1:], strict=False)]
+    # Many equal scores, so that ties are part of every contract.
+    for layer in layers:
+        layer.weight.data = torch.randint(-3, 4, layer.weight.shape).float()
+    return nn.Sequential(*layers)
+
+
+def refusal(pattern: str, scope: str) -> str | None:
+    """Say which words of the error to expect, if the pair makes no sense."""
+    if find_pattern(pattern).sparsity is not None and SCOPES.get(scope)().mixes_layers:
+        return f"scope='{scope}' lets layers compete, but pattern {pattern}"
+    return None
+
+
+def sparsity_of(pattern: str) -> float:
+    own = find_pattern(pattern).sparsity
+    return SPARSITY if own is None else own
+
+
+def schedule_of(name: str, final: float) -> Schedule:
+    factory = SCHEDULES.get(name)
+    given = {"final": final, **WORDS}
+    signature = inspect.signature(factory).parameters.values()
+    return factory(**{p.name: given[p.name] for p in signature if p.name in given})
+
+
+def pruned(criterion: str, pattern: str, scope: str) -> tuple[nn.Sequential, Masks]:
+    model = build()
+    masks = prune(
+        model,
+        sparsity_of(pattern),
+        criterion=criterion,
+        pattern=pattern,
+        scope=scope,
+        generator=torch.Generator().manual_seed(1),
+    )
+    return model, masks
+
+
+@criteria
+@patterns
+@scopes
+def test_prune(criterion: str, pattern: str, scope: str) -> None:
+    reason = refusal(pattern, scope)
+    if reason is not None:
+        with pytest.raises(ValueError, match=reason):
+            pruned(criterion, pattern, scope)
+        return
+    model, masks = pruned(criterion, pattern, scope)
+    before = build()
+    for i, name in ((0, "0.weight"), (1, "1.weight")):
+        kept = before[i].weight.where(masks[name], 0.0)
+        assert torch.equal(model[i].weight, kept), "a kept weight changed"
+        assert torch.equal(model[i].bias, before[i].bias)
+        assert find_pattern(pattern).broken_by(masks[name]) is None
+    # The scope rounds once for each group of competitors, at most one per row.
+    assert abs(masks.sparsity - sparsity_of(pattern)) <= 0.5 / WIDTHS[0]
+    verify(model, masks, pattern=pattern).require()
+    assert pruned(criterion, pattern, scope)[1] == masks, "the same seed gives other masks"
+
+
+@criteria
+@patterns
+@scopes
+@every_schedule
+def test_gradual(criterion: str, pattern: str, scope: str, schedule: str) -> None:
+    model = build()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    plan = schedule_of(schedule, sparsity_of(pattern))
+    words = {"criterion": criterion, "pattern": pattern, "scope": scope}
+    reason = refusal(pattern, scope)
+    if reason is not None:
+        with pytest.raises(ValueError, match=reason):
+            GradualPruner(model, optimizer, plan, **words)
+        return
+    pruner = GradualPruner(model, optimizer, plan, **words)
+    before = {name: mask.clone() for name, mask in pruner.masks.items()}
+    for _ in range(10):
+        optimizer.zero_grad()
+        model(torch.randn(4, WIDTHS[0])).square().mean().backward()
+        optimizer.step()
+        pruner.step()
+        assert not any(bool((m & ~before[n]).any()) for n, m in pruner.masks.items())
+        before = {name: mask.clone() for name, mask in pruner.masks.items()}
+        verify(model, pruner.masks).require()
+    assert abs(pruner.masks.sparsity - sparsity_of(pattern)) <= 0.5 / WIDTHS[0]
+    verify(model, pruner.masks, pattern=pattern).require()
+
+
+@every_schedule
+def test_a_schedule_rises_to_its_end_and_copies(schedule: str) -> None:
+    plan = schedule_of(schedule, SPARSITY)
+    values = [plan(step) for step in range(20)]
+    assert values == sorted(values)
+    assert values[0] == 0.0, "nothing before the first of the steps"
+    assert values[-1] == plan.final == SPARSITY
+    assert copy.deepcopy(plan) == plan
+    with pytest.raises(ValueError, match="did you mean 0.7"):
+        schedule_of(schedule, 100 * SPARSITY)
+
+
+@criteria
+def test_a_criterion_repeats_itself_and_leaves_the_weight(criterion: str) -> None:
+    from secateur.pruning.criteria import Evidence
+
+    ours = CRITERIA.get(criterion)()
+    weight = torch.randn(6, 8)
+    before = weight.clone()
+    first, second = (ours.score(weight, Evidence(seed=5)) for _ in range(2))
+    assert first.shape == weight.shape
+    assert bool((first > -float("inf")).all())
+    assert torch.equal(first, second)
+    assert torch.equal(weight, before)
+    assert ours.name == criterion
+
+
+@patterns
+def test_a_pattern_says_its_name_and_takes_its_own_masks(pattern: str) -> None:
+    ours = find_pattern(pattern)
+    assert ours.name == pattern
+    shape = (40, 80)
+    assert ours.misfit(*shape) is None
+    everything = ours.to_units(torch.ones(shape)) > 0
+    assert torch.equal(ours.to_mask(everything, *shape), torch.ones(shape, dtype=torch.bool))
+    own = ours.sparsity
+    for sparsity in (0.0, 0.3, SPARSITY if own is None else own):
+        assert (ours.towards(sparsity).sparsity or 0.0) <= (own or 0.0)
+    assert ours.towards(SPARSITY if own is None else own) == ours
+
+
+@scopes
+def test_a_scope_gives_up_nothing_at_zero_and_counts_itself(scope: str) -> None:
+    ours = SCOPES.get(scope)()
+    layers: dict[str, Tensor] = {"a": torch.rand(4, 10), "b": torch.rand(3, 20)}
+    for sparsity in (0.0, 0.35, 0.5):
+        keep = ours.keep([lambda s=s: s for s in layers.values()], sparsity)
+        assert [k.shape for k in keep] == [s.shape for s in layers.values()]
+        named = dict(zip(layers, keep, strict=True))
+        assert ours.miscounts(named, sparsity) == {}
+        assert sparsity > 0 or all(bool(k.all()) for k in keep)
+    named["b"][named["b"].nonzero()[0].tolist()[0]] = False
+    assert "b" in ours.miscounts(named, 0.5)

@@ -1,0 +1,83 @@
+"""What tests run on: integer data, masks of every kind, sizes around every width. No answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from secateur.formats import DEFAULT_LAYOUT
+
+VECTOR_WIDTHS = (4, 8, 16, 32, 64)
+LIMIT = 4  # of integer data: sums of 2**20 products of it are exact in float32
+
+
+def sizes_around(*widths: int) -> list[int]:
+    """Return each width, its neighbours, and 1; ascending."""
+    near = {1} | {width + step for width in widths for step in (-1, 0, 1)}
+    return sorted(size for size in near if size >= 1)
+
+
+def vector_sizes() -> list[int]:
+    """Return every size around a vector width."""
+    return sizes_around(*VECTOR_WIDTHS)
+
+
+def block_sizes() -> list[int]:
+    """Return every size around a border of a block, in any layout that is chosen by itself."""
+    return sizes_around(DEFAULT_LAYOUT.k_block, 192, 256, DEFAULT_LAYOUT.row_block)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    """Return a seeded generator."""
+    return torch.Generator().manual_seed(seed)
+
+
+def integers(
+    shape: Sequence[int], gen: torch.Generator, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return whole numbers in [-LIMIT, LIMIT]: their sums do not depend on the order."""
+    return torch.randint(-LIMIT, LIMIT + 1, tuple(shape), generator=gen).to(dtype)
+
+
+def reals(shape: Sequence[int], gen: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return normal numbers of `dtype`."""
+    return torch.randn(tuple(shape), generator=gen, dtype=torch.float64).to(dtype)
+
+
+def random_mask(out: int, in_: int, density: float, gen: torch.Generator) -> Tensor:
+    """Return [out, in_], each position kept with probability `density`."""
+    return torch.rand(out, in_, generator=gen) < density
+
+
+def nm_mask(out: int, in_: int, n: int, m: int, gen: torch.Generator) -> Tensor:
+    """Return [out, in_] that keeps exactly `n` of every `m` along a row."""
+    order = torch.rand(out, in_ // m, m, generator=gen).argsort(dim=2)
+    return (order < n).reshape(out, in_)
+
+
+def masks(out: int, in_: int, gen: torch.Generator) -> dict[str, Tensor]:
+    """Return masks of every kind for one shape; a format takes those that fit it."""
+    found = {f"density {d}": random_mask(out, in_, d, gen) for d in (0.05, 0.19, 0.5, 0.9)}
+    found["all kept"] = torch.ones(out, in_, dtype=torch.bool)
+    found["all pruned"] = torch.zeros(out, in_, dtype=torch.bool)
+    ragged = random_mask(out, in_, 0.4, gen)
+    ragged[::3] = False
+    ragged[1::5] = True
+    found["empty and full rows"] = ragged
+    lone = torch.zeros(out, in_, dtype=torch.bool)
+    lone[-1, -1] = True
+    found["only the last"] = lone
+    for n, m in ((2, 4), (1, 4), (1, 2), (4, 8), (3, 16), (2, 3), (3, 5), (4, 10)):
+        if in_ % m == 0:
+            found[f"{n}:{m}"] = nm_mask(out, in_, n, m, gen)
+    return found
+
+
+def nan_margins(tensor: Tensor, width: int = 64) -> Tensor:
+    """Return `tensor`'s numbers between margins of NaN, where a read out of bounds shows."""
+    padded = torch.full((tensor.numel() + 2 * width,), float("nan"), dtype=tensor.dtype)
+    middle = padded[width : width + tensor.numel()]
+    middle.copy_(tensor.reshape(-1))
+    return middle.view(tensor.shape)
