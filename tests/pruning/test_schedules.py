@@ -52,6 +52,11 @@ def test_stepwise_stops_at_its_end() -> None:
     assert [schedule(step) for step in (0, 10, 20, 30, 40)] == [0.25, 0.5, 0.625, 0.625, 0.625]
 
 
+def test_stepwise_does_not_miss_its_end_by_a_rounding_error() -> None:
+    assert 0.7 + 0.1 < 0.8
+    assert schedules.stepwise(0.7, 0.1, 0.8, steps=range(2)).levels == (0.7, 0.8)
+
+
 @given(st.floats(0, 0.99), st.floats(0, 0.99), st.integers(0, 50), st.integers(1, 60))
 def test_the_end_is_met_exactly(a: float, b: float, start: int, n: int) -> None:
     initial, final = sorted((a, b))

@@ -36,9 +36,7 @@ class Schedule:
         if steps[0] < 0 or any(b <= a for a, b in pairwise(steps)):
             raise ValueError(f"steps must be >= 0 and increase, not {steps!r}")
         for level in (levels[0], levels[-1]):
-            if not 0.0 <= level < 1.0:
-                hint = f"; did you mean {level / 100:g}?" if 1 < level < 100 else ""
-                raise ValueError(f"a sparsity must be in [0, 1), not {level:g}{hint}")
+            check_level(level)
         if any(b < a for a, b in pairwise(levels)):
             raise ValueError(
                 f"the sparsity must not fall, but goes from {levels[0]} to {levels[-1]}"
@@ -60,6 +58,13 @@ class Schedule:
             f"Schedule({self.levels[0]:g} at step {first} to {self.final:g} at step {last}, "
             f"{n} update{'s' * (n > 1)})"
         )
+
+
+def check_level(level: float) -> None:
+    """Raise ValueError if `level` is no sparsity."""
+    if not 0.0 <= level < 1.0:
+        hint = f"; did you mean {level / 100:g}?" if 1 < level < 100 else ""
+        raise ValueError(f"a sparsity must be in [0, 1), not {level:g}{hint}")
 
 
 def eased(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from secateur.pruning.schedules._base import SCHEDULES, Schedule
+from secateur.pruning.schedules._base import SCHEDULES, Schedule, check_level
 
 
 @SCHEDULES.register("stepwise")
@@ -21,13 +21,16 @@ def stepwise(start: float, increment: float, final: float, steps: Sequence[int])
         ValueError: if a sparsity is out of range, the steps do not increase, or they are too few
             to reach `final`.
     """
+    check_level(final)
     if not increment > 0:
         raise ValueError(f"increment must be > 0, not {increment}")
-    levels = tuple(min(start + i * increment, final) for i in range(len(steps)))
-    schedule = Schedule(steps, levels)
-    if levels[-1] < final:
+    # 0.7 + 0.1 is a little less than 0.8; it is meant to be 0.8.
+    end = final * (1 - 1e-9)
+    sums = (start + i * increment for i in range(len(steps)))
+    schedule = Schedule(steps, tuple(level if level < end else final for level in sums))
+    if schedule.final < final:
         raise ValueError(
-            f"{len(steps)} steps of {increment} from {start} reach {levels[-1]:g}, not the final "
-            f"sparsity {final}; give more steps or a larger increment"
+            f"{len(steps)} steps of {increment} from {start} reach {schedule.final:g}, not the "
+            f"final sparsity {final}; give more steps or a larger increment"
         )
     return schedule
