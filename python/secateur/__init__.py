@@ -1,0 +1,29 @@
+"""Prune a PyTorch model, and have it run faster on the machine you have.
+
+>>> import torch, secateur as sc
+>>> model = torch.nn.Linear(64, 64)
+>>> masks = sc.prune(model, sparsity=0.9)
+>>> fast = sc.convert(model, torch.randn(8, 64), gate="always")
+"""
+
+from secateur.io import load, save
+from secateur.nn import SparseLinear, SparseMultiheadAttention, to_dense
+from secateur.planning import convert, explain, plan
+from secateur.pruning import Masks, prune, schedules, verify
+from secateur.training import GradualPruner
+
+__all__ = [
+    "GradualPruner",
+    "Masks",
+    "SparseLinear",
+    "SparseMultiheadAttention",
+    "convert",
+    "explain",
+    "load",
+    "plan",
+    "prune",
+    "save",
+    "schedules",
+    "to_dense",
+    "verify",
+]

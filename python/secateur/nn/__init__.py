@@ -1,0 +1,7 @@
+"""Packed weights behind modules with the dense modules' signatures."""
+
+from secateur.nn.attention import SparseMultiheadAttention
+from secateur.nn.convert import to_dense
+from secateur.nn.sparse_linear import SparseLinear
+
+__all__ = ["SparseLinear", "SparseMultiheadAttention", "to_dense"]

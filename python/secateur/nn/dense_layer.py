@@ -1,0 +1,104 @@
+"""What a dense layer computes, read out of the module that computes it. Nothing is changed here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+SUPPORTED = "nn.Linear or Hugging Face Conv1D"
+
+
+class DenseLayer(NamedTuple):
+    """y = x @ weight.T + bias, and which weights are kept.
+
+    Attributes:
+        weight: [out, in], zero where mask is False.
+        bias: [out] or None.
+        mask: bool [out, in].
+        inferred: True if the mask is merely "weight is not zero", so that a kept weight that
+            happens to be zero cannot be told from a pruned one.
+        trains: whether the weight wants a gradient.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    mask: Tensor
+    inferred: bool
+    trains: bool
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Tell whether `module` is Hugging Face's Conv1D (a linear layer whose weight is [in, out])."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def why_not(module: nn.Module) -> str | None:
+    """Return why `module` cannot become a sparse linear layer, or None if it can."""
+    if not (isinstance(module, nn.Linear) or is_conv1d(module)):
+        return f"{type(module).__name__} is not {SUPPORTED}"
+    if isinstance(module, nn.Linear) and type(module).forward is not nn.Linear.forward:
+        return f"{type(module).__name__} has a forward of its own"
+    weight = getattr(module, "weight_orig", None)
+    if weight is None:
+        weight = module.weight
+    assert isinstance(weight, Tensor)
+    if isinstance(weight, nn.parameter.UninitializedParameter):
+        return "its weight has no shape yet; run the model once"
+    if weight.is_meta:
+        return "its weight is on the meta device and has no values"
+    if not weight.is_floating_point():
+        return f"its weight is {weight.dtype}, not floating"
+    return None
+
+
+def _tensor(module: nn.Module, name: str) -> tuple[Tensor | None, Tensor | None]:
+    """Return the tensor `name` as the forward sees it, and torch.nn.utils.prune's mask if any."""
+    original = getattr(module, f"{name}_orig", None)
+    mask = getattr(module, f"{name}_mask", None)
+    if isinstance(original, Tensor) and isinstance(mask, Tensor):
+        return (original * mask).detach(), mask != 0
+    tensor = getattr(module, name)
+    return (None if tensor is None else tensor.detach()), None
+
+
+def read(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
+    """Read a dense layer.
+
+    Args:
+        module: nn.Linear or Hugging Face Conv1D, plain, pruned by torch.nn.utils.prune (the
+            mask is its weight_mask), or with a parametrised weight.
+        mask: [out, in], nonzero where a weight is kept; None: where the weight is not zero.
+
+    Raises:
+        TypeError: if the module is another kind of layer.
+        ValueError: if the mask has another shape than the weight.
+    """
+    reason = why_not(module)
+    if reason is not None:
+        raise TypeError(f"linear: wanted {SUPPORTED}, got one that cannot convert: {reason}")
+    with torch.no_grad():
+        weight, given = _tensor(module, "weight")
+        bias, _ = _tensor(module, "bias")
+        assert weight is not None
+        if is_conv1d(module):
+            weight, given = weight.t(), None if given is None else given.t()
+        if mask is not None:
+            _check_mask(mask, weight)
+            given = mask.to(weight.device) != 0
+        kept = weight != 0 if given is None else given
+        zero = torch.zeros((), dtype=weight.dtype, device=weight.device)
+        weight = torch.where(kept, weight, zero).contiguous()
+    trains = any(p.requires_grad for n, p in module.named_parameters() if "bias" not in n)
+    return DenseLayer(weight, bias, kept.contiguous(), given is None, trains)
+
+
+def _check_mask(mask: Tensor, weight: Tensor) -> None:
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask: wanted a tensor [out, in], got {type(mask).__name__}")
+    if mask.shape != weight.shape:
+        raise ValueError(
+            f"mask: wanted the weight's shape [out, in] = {list(weight.shape)}, "
+            f"got {list(mask.shape)}"
+        )

@@ -1,0 +1,91 @@
+"""Which packed format a weight takes, and the op that goes with each. Formats know the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from secateur import ops
+from secateur.formats import FORMATS, Header, Packed
+
+# A mask that is only inferred from zeros may miss a kept weight that is zero by chance; nm then
+# fills the slot. More fillers than this fraction means that the pattern is not the mask's own.
+FILLER_LIMIT = 1 / 64
+GROUPS = (4, 8, 16)
+
+
+def n_of_m(mask: Tensor, *, inferred: bool) -> tuple[int, int] | None:
+    """Return the (N, M) that `mask` [out, in] obeys with N KEPT in every group of M, or None.
+
+    Args:
+        mask: bool, True where a weight is kept.
+        inferred: whether the mask may have lost a few kept weights that are zero.
+    """
+    kept = int(mask.sum())
+    for m in GROUPS:
+        if mask.shape[1] % m or not kept:
+            continue
+        n = int(mask.reshape(-1, m).sum(dim=1).max())
+        missing = mask.numel() // m * n - kept
+        if n < m and missing <= (FILLER_LIMIT * kept if inferred else 0):
+            return n, m
+    return None
+
+
+def choose(mask: Tensor, *, inferred: bool) -> str:
+    """Return the name of the format for `mask`: "nm" where it obeys one N:M, else "csr"."""
+    pattern = n_of_m(mask, inferred=inferred)
+    return "csr" if pattern is None or FORMATS.get("nm").fits(mask) is not None else "nm"
+
+
+def pack(weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool) -> Packed:
+    """Pack `weight` [out, in] where `mask` (bool) is set; format None chooses.
+
+    Raises:
+        ValueError: if the format is unknown or does not fit the mask.
+    """
+    name = choose(mask, inferred=inferred) if format is None else format
+    packer = FORMATS.get(name)
+    reason = packer.fits(mask)
+    if reason is not None:
+        raise ValueError(f"format: {name!r} does not fit this mask: {reason}; use format='csr'")
+    return packer.pack(weight, mask)
+
+
+def candidates(mask: Tensor, *, inferred: bool) -> list[str]:
+    """Return the formats worth measuring for `mask`, the likeliest first."""
+    first = choose(mask, inferred=inferred)
+    return [first] if first == "csr" else [first, "csr"]
+
+
+def unpack(format: str, values: Tensor, index: Tensor) -> Tensor:
+    """Return the dense weight [out, in]."""
+    return FORMATS.get(format).unpack(values, index)
+
+
+def mask(format: str, index: Tensor) -> Tensor:
+    """Return the mask, bool [out, in], on the index's device."""
+    header = Header.read(index)
+    kept = torch.zeros(
+        header.out_features, header.in_features, dtype=torch.bool, device=index.device
+    )
+    kept[FORMATS.get(format).positions(index)] = True
+    return kept
+
+
+def kept(index: Tensor) -> int:
+    """Return how many weights have a slot."""
+    return Header.read(index).nnz
+
+
+def transpose(format: str, index: Tensor) -> Tensor:
+    """Return the index of the transposed weight, for the gradient of x."""
+    return FORMATS.get(format).transpose(index)
+
+
+def linear(format: str) -> Callable[..., Tensor]:
+    """Return the op that multiplies with weights of this format."""
+    op: Callable[..., Tensor] = getattr(ops, f"{format}_linear")
+    return op

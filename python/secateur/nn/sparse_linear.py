@@ -1,0 +1,275 @@
+"""A linear layer on a packed sparse weight, with nn.Linear's signature.
+
+What is computed is said in secateur.ops, how a weight is packed in secateur.formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateur.formats import Packed
+from secateur.nn import canonical, dense_layer, packing
+
+KEYS = ("mask", "values", "version")
+
+
+class SparseLinear(nn.Module):
+    """y = x @ W^T + b with a packed W: drop-in for nn.Linear.
+
+    The layer trains: `values` is a parameter, dropped weights have no slot in it and stay zero.
+    Its state_dict is canonical (`mask` bits, row-major `values`, `bias`, `version`) and loads
+    into any packed format; loading another mask repacks.
+
+    Attributes:
+        values: [slots], the kept weights in the packed format's order, zero padded.
+        index: uint8 [bytes], header and positions; see secateur.formats.
+        bias: [out_features] or None.
+        dense: [out_features, in_features] or None: a dense copy for the row counts where the
+            sparse kernel was measured to lose. It follows `values`, and is not used in training.
+        format: name of the packed format.
+
+    Shape:
+        x [..., in_features] -> [..., out_features], in x's dtype.
+    """
+
+    values: nn.Parameter
+    index: Tensor
+    bias: nn.Parameter | None
+    dense: Tensor | None
+    transposed: Tensor | None
+
+    def __init__(self, packed: Packed, bias: Tensor | None = None, *, trains: bool = True) -> None:
+        super().__init__()
+        self.in_features = packed.in_features
+        self.out_features = packed.out_features
+        self.format = packed.format
+        self.values = nn.Parameter(packed.values, requires_grad=trains)
+        self.register_buffer("index", packed.index)
+        if bias is None:
+            self.register_parameter("bias", None)
+        else:
+            self.bias = nn.Parameter(bias.detach().clone(), requires_grad=trains)
+        self.register_buffer("dense", None)
+        self.register_buffer("transposed", None)
+        self._dense_is_of = -1  # values' version counter when the dense copy was taken
+
+    @classmethod
+    def from_dense(
+        cls, linear: nn.Module, mask: Tensor | None = None, *, format: str | None = None
+    ) -> SparseLinear:
+        """Pack the weight of a dense layer; the layer itself is left as it is.
+
+        Args:
+            linear: nn.Linear or Hugging Face Conv1D; torch.nn.utils.prune's weight_orig and
+                weight_mask, and parametrised weights, are taken as the forward sees them.
+            mask: [out_features, in_features], nonzero where a weight is kept; None: where the
+                weight is not zero.
+            format: name of a packed format; None: "nm" where every group obeys one N:M (N KEPT
+                of M) with M in {4, 8, 16}, else "csr".
+
+        Raises:
+            TypeError: if `linear` is another kind of module.
+            ValueError: if the mask's shape is wrong or the format does not fit the mask.
+        """
+        layer = dense_layer.read(linear, mask)
+        packed = packing.pack(layer.weight, layer.mask, format, inferred=layer.inferred)
+        sparse = cls(packed, layer.bias, trains=layer.trains)
+        sparse.training = linear.training
+        return sparse
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight as a dense tensor [out_features, in_features]; a copy, made at each access."""
+        with torch.no_grad():
+            return packing.unpack(self.format, self.values, self.index)
+
+    @property
+    def mask(self) -> Tensor:
+        """Bool [out_features, in_features], True where a weight is kept."""
+        return packing.mask(self.format, self.index)
+
+    @property
+    def sparsity(self) -> float:
+        """Fraction of weights removed, in [0, 1]."""
+        return 1.0 - packing.kept(self.index) / max(1, self.in_features * self.out_features)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes this layer holds: weight, positions, bias, and the copies it keeps."""
+        held = (self.values, self.index, self.bias, self.dense, self.transposed)
+        return sum(t.numel() * t.element_size() for t in held if t is not None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x @ W^T + b for x [..., in_features]."""
+        if not torch.compiler.is_compiling():
+            self._refresh()
+            if self.transposed is None and x.requires_grad and torch.is_grad_enabled():
+                self._transpose()
+        wanted = x.dtype
+        if torch.is_autocast_enabled(x.device.type):
+            wanted = torch.get_autocast_dtype(x.device.type)
+            x = x.to(self.values.dtype)
+        y = packing.linear(self.format)(
+            x,
+            self.values,
+            self.index,
+            self.bias,
+            dense=None if self.training else self.dense,
+            transposed=self.transposed,
+            out_features=self.out_features,
+        )
+        return y.to(wanted)
+
+    def _refresh(self) -> None:
+        """Bring the dense copy up to date with the values."""
+        if self.dense is not None and self.values._version != self._dense_is_of:
+            self.keep_dense()
+
+    def _transpose(self) -> None:
+        """Make what the gradient of x needs; without it every backward makes it anew."""
+        if self.transposed is None and not self.index.is_meta:
+            self.transposed = packing.transpose(self.format, self.index)
+
+    def keep_dense(self, keep: bool = True) -> None:
+        """Take (or, with keep=False, drop) the dense copy for row counts where sparse loses."""
+        self.dense = self.weight if keep else None
+        self._dense_is_of = self.values._version
+
+    def train(self, mode: bool = True) -> SparseLinear:
+        """Set the mode; what it needs is made here, for a compiled call cannot make it."""
+        super().train(mode)
+        self._refresh()
+        if mode and torch.is_grad_enabled():
+            self._transpose()
+        return self
+
+    def to_dense(self) -> nn.Linear:
+        """Return an nn.Linear with this layer's weight (zeros and all), bias, and mode."""
+        made: nn.Linear = nn.utils.skip_init(
+            nn.Linear,
+            self.in_features,
+            self.out_features,
+            bias=self.bias is not None,
+            device=self.values.device,
+            dtype=self.values.dtype,
+        )
+        made.weight = nn.Parameter(self.weight, requires_grad=self.values.requires_grad)
+        if self.bias is not None:
+            made.bias = nn.Parameter(
+                self.bias.detach().clone(), requires_grad=self.bias.requires_grad
+            )
+        made.train(self.training)
+        return made
+
+    def canonical(self) -> canonical.Canonical:
+        """Return the weight as files hold it: mask bits and row-major kept values."""
+        return canonical.of_dense(self.weight, self.mask)
+
+    def extra_repr(self) -> str:
+        """Return nn.Linear's line, with sparsity and format."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}, sparsity={self.sparsity:.3f}, format={self.format}"
+        )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SparseLinear:
+        self._refresh()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._dense_is_of = self.values._version
+        return self
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        bits, values = self.canonical()
+        destination[prefix + "mask"] = bits
+        destination[prefix + "values"] = values
+        destination[prefix + "version"] = torch.tensor(canonical.VERSION)
+        if self.bias is not None:
+            destination[prefix + "bias"] = self.bias if keep_vars else self.bias.detach()
+
+    def _load_from_state_dict(  # noqa: PLR0913  nn.Module's signature
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        wanted = [*KEYS, "bias"] if self.bias is not None else list(KEYS)
+        own = {k[len(prefix) :] for k in state_dict if k.startswith(prefix)}
+        if "weight" in own and "mask" not in own:
+            error_msgs.append(
+                f"{prefix}weight is a dense weight, but the layer is sparse. Load the checkpoint "
+                "into the dense model and convert that, or make the layer dense: sc.to_dense"
+            )
+            return
+        missing = [prefix + k for k in wanted if k not in own]
+        if strict:
+            missing_keys += missing
+            unexpected_keys += [prefix + k for k in sorted(own - set(wanted))]
+        if any(prefix + k in missing for k in KEYS):
+            return
+        reason = self._fault(state_dict, prefix)
+        if reason is not None:
+            error_msgs.append(f"{prefix.rstrip('.') or 'SparseLinear'}: {reason}")
+            return
+        assign = bool(local_metadata.get("assign_to_params_buffers", False))
+        self._take(state_dict, prefix, assign)
+
+    def _fault(self, state: Mapping[str, Any], prefix: str) -> str | None:
+        version = state[prefix + "version"]
+        if int(version) != canonical.VERSION:
+            return (
+                f"version {int(version)} of the sparse layout was saved; this package reads "
+                f"version {canonical.VERSION}"
+            )
+        bias = state.get(prefix + "bias")
+        if self.bias is not None and bias is not None and bias.shape != self.bias.shape:
+            return f"bias must be {list(self.bias.shape)}, got {list(bias.shape)}"
+        shape = (self.out_features, self.in_features)
+        return canonical.fault(state[prefix + "mask"], state[prefix + "values"], shape)
+
+    @torch.no_grad()
+    def _take(self, state: Mapping[str, Any], prefix: str, assign: bool) -> None:
+        """Repack a checked state into this layer; `assign` keeps the state's dtype and device."""
+        stored = canonical.Canonical(state[prefix + "mask"], state[prefix + "values"])
+        if not assign:
+            stored = canonical.Canonical(stored.bits, stored.values.to(self.values))
+        weight, mask = canonical.to_dense(stored, (self.out_features, self.in_features))
+        self.adopt(weight, mask)
+        bias = state.get(prefix + "bias")
+        if self.bias is not None and bias is not None:
+            if assign:
+                self.bias.data = bias.detach().clone()
+            else:
+                self.bias.copy_(bias)
+
+    @torch.no_grad()
+    def adopt(self, weight: Tensor, mask: Tensor) -> None:
+        """Repack another weight of this shape; `values` stays the same Parameter object.
+
+        Verdicts measured for another mask are dropped with it.
+
+        Args:
+            weight: [out_features, in_features].
+            mask: bool, same shape, True where a weight is kept.
+        """
+        same = torch.equal(mask.to(self.index.device), self.mask)
+        kept_dense = self.dense is not None
+        packed = packing.pack(weight, mask, self.format if same else None, inferred=False)
+        if same and packed.values.shape == self.values.shape:
+            self.values.data = packed.values
+        else:
+            self.format = packed.format
+            self.values.data = packed.values
+            self.values.grad = None
+            self.index = packed.index
+            self.transposed = None
+        self.keep_dense(kept_dense and same)

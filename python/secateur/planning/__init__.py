@@ -1,0 +1,7 @@
+"""Looking at a model and at costs: what could be sparse, what is worth it, what became of it."""
+
+from secateur.planning.convert import convert
+from secateur.planning.explain import Explanation, explain
+from secateur.planning.plan import Plan, plan
+
+__all__ = ["Explanation", "Plan", "convert", "explain", "plan"]

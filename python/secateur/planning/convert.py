@@ -1,0 +1,161 @@
+"""From a pruned model to a faster one: watch it, judge each layer, swap those that are worth it.
+
+Seeing, judging and swapping are done elsewhere; this is their order.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import nn
+
+from secateur.nn import dense_layer
+from secateur.nn.attention import SparseMultiheadAttention
+from secateur.nn.convert import swap
+from secateur.nn.sparse_linear import SparseLinear
+from secateur.planning import machine, record, sites
+from secateur.planning.gate import Decision, Gate, Judge, Objective
+from secateur.planning.observe import Seen, observe
+from secateur.planning.progress import Callback, Progress
+from secateur.planning.record import LayerRecord, Record
+from secateur.planning.sites import MIN_SPARSITY, Part, Site
+from secateur.pruning.selectors import Selectors
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What one part became: its replacement, or None where it stays dense."""
+
+    part: Part
+    sparse: SparseLinear | None
+
+
+def convert(  # noqa: PLR0913  the front door; all but the first two have defaults
+    model: nn.Module,
+    example_inputs: object = None,
+    rows: Iterable[int] = (),
+    gate: Gate = "measured",
+    objective: Objective = "speed",
+    inplace: bool = False,
+    targets: Selectors | None = None,
+    ignore: Selectors = (),
+    progress: Callback | None = None,
+) -> nn.Module:
+    """Return `model` with sparse layers where they are faster than dense ones.
+
+    Row counts are those of `example_inputs` and `rows`; others follow the nearest of them. See
+    `explain` for what was decided and why.
+
+    Args:
+        model: pruned: its zeros are taken as they are, wherever they come from. It is left as it
+            was, and with inplace=True too if anything fails.
+        example_inputs: a tensor; a tuple of arguments; a dict of keyword arguments; or a list of
+            such. The model runs once on each, in eval mode.
+        rows: further row counts (tokens of a batch, flattened) to decide for.
+        gate: "measured": times each layer on this machine, takes sparse at 1.1x or more;
+            "model": predicts instead, the same on every machine; "always": takes every layer
+            that is pruned.
+        objective: "speed", or "memory": never keeps a dense copy beside a sparse weight.
+        inplace: swap within `model`.
+        targets: layers to consider, by exact name, glob, "re:...", class, or predicate.
+        ignore: layers to leave, said likewise.
+        progress: called with (done, total, name) before each layer; None: a bar on a terminal if
+            it takes more than two seconds.
+
+    Raises:
+        ValueError: if an argument has no meaning, or the model does not run on the examples.
+        TypeError: if `model` is no module or cannot be copied.
+    """
+    rows = sites.checked_rows(rows)
+    _check(model, gate, objective, example_inputs is None and not rows)
+    found = sites.find(model, targets, ignore)
+    open_sites = [site for site in found if site.reason is None]
+    seen: Mapping[nn.Module, Seen] = {}
+    if example_inputs is not None:
+        seen = observe(model, example_inputs, [site.module for site in open_sites])
+    judge = Judge(gate, objective)
+    layers: list[LayerRecord] = []
+    swaps: dict[nn.Module, nn.Module] = {}
+    with Progress(len(open_sites), progress) as steps:
+        for site in found:
+            if site.reason is not None:
+                layers.append(sites.described(site))
+                continue
+            steps.step(site.name)
+            made = []
+            for part in sites.parts(site, seen.get(site.module, Seen()), rows):
+                note, sparse = _judged(part, site, judge)
+                layers.append(note)
+                made.append(_Made(part, sparse))
+            if any(m.sparse is not None for m in made):
+                swaps[site.module] = _assembled(site, made)
+    fast = swap(model, swaps, inplace=inplace)
+    threads = torch.get_num_threads()
+    stamp, words = machine.stamp(), machine.describe()
+    record.attach(fast, Record(layers, gate, objective, words, stamp, threads))
+    return fast
+
+
+def _check(model: object, gate: str, objective: str, needs_rows: bool) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: wanted a torch.nn.Module, got {type(model).__name__}")
+    if gate not in get_args(Gate):
+        raise ValueError(f"gate: wanted 'measured', 'model' or 'always', got {gate!r}")
+    if objective not in get_args(Objective):
+        raise ValueError(f"objective: wanted 'speed' or 'memory', got {objective!r}")
+    if needs_rows and gate != "always":
+        raise ValueError(
+            "example_inputs: wanted inputs to run the model on, or rows=(...) to say which row "
+            "counts matter, got neither; speed depends on them"
+        )
+
+
+def _judged(part: Part, site: Site, judge: Judge) -> tuple[LayerRecord, SparseLinear | None]:
+    layer = dense_layer.read(part.linear)
+    out_features, in_features = layer.weight.shape
+    sparsity = 1.0 - int(layer.mask.sum()) / max(1, layer.mask.numel())
+    size = layer.weight.nbytes
+    note = LayerRecord(part.name, type(site.module).__name__, (out_features, in_features), sparsity)
+    note.bytes_dense = note.bytes_sparse = size
+    note.rows = sorted(part.rows)
+    if not layer.mask.numel():
+        note.reason = "it has no weights"
+    elif sparsity < MIN_SPARSITY:
+        note.reason = f"sparsity {sparsity:.2f} is below {MIN_SPARSITY}"
+    elif not part.rows and judge.gate != "always":
+        note.reason = "example_inputs never call it"
+    if note.reason:
+        return note, None
+    decision = judge.decide(layer, set(part.rows))
+    note.reason, note.timings = decision.reason, decision.timings
+    note.rejected = decision.rejected
+    if decision.packed is None:
+        return note, None
+    return note, _sparse(note, decision, layer, site.module.training)
+
+
+def _sparse(
+    note: LayerRecord, decision: Decision, layer: dense_layer.DenseLayer, training: bool
+) -> SparseLinear:
+    assert decision.packed is not None
+    sparse = SparseLinear(decision.packed, layer.bias, trains=layer.trains)
+    sparse.keep_dense(decision.keeps_dense)
+    note.taken, note.format, note.keeps_dense = True, sparse.format, decision.keeps_dense
+    note.bytes_sparse = decision.packed.nbytes + decision.keeps_dense * layer.weight.nbytes
+    # Not by train(): what training needs is made when there is any.
+    sparse.training = training
+    return sparse
+
+
+def _assembled(site: Site, made: list[_Made]) -> nn.Module:
+    """Return the module that takes the place of the site's."""
+    if not isinstance(site.module, nn.MultiheadAttention):
+        assert made[0].sparse is not None
+        return made[0].sparse
+    # Dense projections are copied: the model that comes back shares no parameter with the user's.
+    *projections, out = [m.sparse or copy.deepcopy(m.part.linear) for m in made]
+    return SparseMultiheadAttention(site.module, projections, out)

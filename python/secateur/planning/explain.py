@@ -1,0 +1,200 @@
+"""What became of each layer of a converted model, and why: told, not measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import nn
+
+from secateur import _extension
+from secateur.backends import cpu
+from secateur.formats import Header
+from secateur.nn.convert import sparse_modules
+from secateur.nn.sparse_linear import SparseLinear
+from secateur.planning import record
+from secateur.planning.record import LayerRecord
+from secateur.planning.table import bytes_text, ms_text, table
+
+
+class Row(NamedTuple):
+    """One layer at one row count; a layer that no row count is known for has one row without.
+
+    Attributes:
+        layer: its name in the model.
+        op: "csr_linear" and the like, or "dense".
+        kernel: the kernel that runs at this row count, "reference", "torch" where dense runs, or
+            "" without a row count.
+        rows: row count, or None.
+        dense_ms: milliseconds of F.linear, or None.
+        sparse_ms: milliseconds of the sparse op, or None.
+        speedup: dense_ms / sparse_ms, or None.
+        predicted: whether the times come from the cost model.
+        bytes_dense: of the dense weight.
+        bytes_now: of the weight as it is held now, the dense copy included where one is kept.
+        reason: why the layer is sparse or not.
+    """
+
+    layer: str
+    op: str
+    kernel: str
+    rows: int | None
+    dense_ms: float | None
+    sparse_ms: float | None
+    speedup: float | None
+    predicted: bool
+    bytes_dense: int
+    bytes_now: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The answer of `explain`; `print` shows it.
+
+    Attributes:
+        rows: one for each layer and row count.
+        layers: what was decided, one for each layer.
+        machine: words for the machine that decided; "" where nothing was recorded.
+        warning: what makes everything slow here, or "".
+    """
+
+    rows: tuple[Row, ...]
+    layers: tuple[LayerRecord, ...]
+    machine: str
+    warning: str
+
+    def __str__(self) -> str:
+        header = ("layer", "op", "kernel", "rows", "dense ms", "sparse ms", "speed-up", "bytes")
+        lines = [self.machine] if self.machine else []
+        lines.append(table(header, [_cells(row) for row in self.rows], left=(0, 1, 2)))
+        lines += [""] + [
+            f"{layer.name or '(model)'}: {'sparse' if layer.taken else 'dense'}: {text}"
+            for layer in self.layers
+            for text in (_reason(layer), *(f"not taken: {line}" for line in layer.rejected))
+        ]
+        if any(row.predicted for row in self.rows):
+            lines += ["", "Times marked ~ are predicted by the cost model, not measured."]
+        if self.warning:
+            lines += ["", self.warning]
+        return "\n".join(lines)
+
+
+def explain(model: nn.Module) -> Explanation:
+    """Tell what `convert` decided for each layer of `model`, and what runs now.
+
+    Layers made sparse by hand are listed too, without times.
+
+    Raises:
+        TypeError: if `model` is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: wanted a torch.nn.Module, got {type(model).__name__}")
+    sparse = dict(sparse_modules(model))
+    layers = [_current(note, sparse.get(note.name)) for note in record.find(model)]
+    known = {note.name for note in layers}
+    layers += [_unrecorded(name, layer) for name, layer in sparse.items() if name not in known]
+    rows = tuple(row for note in layers for row in _rows(note, sparse.get(note.name)))
+    return Explanation(rows, tuple(layers), _machine(model), _warning(bool(sparse)))
+
+
+def _current(note: LayerRecord, layer: SparseLinear | None) -> LayerRecord:
+    """Bring a record up to what the layer is now: it may have been repacked or made dense."""
+    if layer is None:
+        return note if not note.taken else _as_dense(note)
+    fields = {
+        **note.__dict__,
+        "taken": True,
+        "format": layer.format,
+        "sparsity": layer.sparsity,
+        "keeps_dense": layer.dense is not None,
+        "bytes_sparse": _weight_bytes(layer),
+    }
+    return LayerRecord(**fields)
+
+
+def _as_dense(note: LayerRecord) -> LayerRecord:
+    fields = {
+        **note.__dict__,
+        "taken": False,
+        "format": None,
+        "keeps_dense": False,
+        "bytes_sparse": note.bytes_dense,
+        "reason": "it was sparse, and has been replaced since",
+    }
+    return LayerRecord(**fields)
+
+
+def _unrecorded(name: str, layer: SparseLinear) -> LayerRecord:
+    shape = (layer.out_features, layer.in_features)
+    note = LayerRecord(name, "SparseLinear", shape, layer.sparsity, taken=True)
+    note.format, note.keeps_dense = layer.format, layer.dense is not None
+    note.reason = "made by hand; never measured"
+    note.bytes_dense = shape[0] * shape[1] * layer.values.element_size()
+    note.bytes_sparse = _weight_bytes(layer)
+    return note
+
+
+def _weight_bytes(layer: SparseLinear) -> int:
+    held = (layer.values, layer.index, layer.dense, layer.transposed)
+    return sum(t.nbytes for t in held if t is not None)
+
+
+def _rows(note: LayerRecord, layer: SparseLinear | None) -> Iterator[Row]:
+    op = "dense" if layer is None else f"{layer.format}_linear"
+    sizes = (note.bytes_dense, note.bytes_sparse, note.reason)
+    timings = {timing.rows: timing for timing in note.timings}
+    for count in note.rows or [None]:
+        kernel = "" if count is None else _kernel(layer, count)
+        timing = timings.get(count or 0)
+        times: tuple[float | None, float | None, float | None, bool] = (None, None, None, False)
+        if timing is not None:
+            times = (timing.dense_ms, timing.sparse_ms, timing.speedup, timing.predicted)
+        yield Row(note.name, op, kernel, count, *times, *sizes)
+
+
+def _kernel(layer: SparseLinear | None, rows: int) -> str:
+    """Name what runs at this row count on the layer's device."""
+    if layer is None:
+        return "torch"
+    header = Header.read(layer.index)
+    if layer.dense is not None and not layer.training and header.verdict(rows) == "dense":
+        return "torch"
+    if not layer.index.is_cpu or not _extension.load():
+        return "reference"
+    return cpu.pick(f"{layer.format}_linear", layer.index, rows)
+
+
+def _machine(model: nn.Module) -> str:
+    for module in model.modules():
+        found: record.Record | None = module.__dict__.get(record.ATTRIBUTE)
+        if found is not None:
+            plural = "s" * (found.threads != 1)
+            return f"gate={found.gate!r} on {found.machine}, {found.threads} thread{plural}"
+    return ""
+
+
+def _warning(sparse: bool) -> str:
+    if not sparse or _extension.load():
+        return ""
+    return f"Sparse layers are right but slow here: {_extension.reason()}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    mark = "~" if row.predicted else ""
+    return (
+        row.layer or "(model)",
+        row.op,
+        row.kernel,
+        "" if row.rows is None else str(row.rows),
+        "" if row.dense_ms is None else mark + ms_text(row.dense_ms),
+        "" if row.sparse_ms is None else mark + ms_text(row.sparse_ms),
+        "" if row.speedup is None else f"{mark}{row.speedup:.2f}x",
+        f"{bytes_text(row.bytes_dense)} -> {bytes_text(row.bytes_now)}",
+    )
+
+
+def _reason(layer: LayerRecord) -> str:
+    kept = ", with a dense copy for the others" if layer.keeps_dense else ""
+    return layer.reason + kept

@@ -1,0 +1,171 @@
+"""Whether a layer is worth being sparse, and at which row counts: the verdict and its grounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from secateur.formats import Packed, Verdict, bucket, with_verdicts
+from secateur.formats.header import BUCKETS
+from secateur.nn import packing
+from secateur.nn.dense_layer import DenseLayer
+from secateur.planning import cost, machine, stopwatch
+from secateur.planning.record import Timing
+
+Gate = Literal["measured", "model", "always"]
+Objective = Literal["speed", "memory"]
+
+THRESHOLD = 1.1  # dense over sparse, from which sparse is taken
+ALIKE = 0.02  # layers of one shape whose kept counts differ by less share a measurement
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate says of one layer.
+
+    Attributes:
+        packed: the packed weight, verdicts in its header; None: the layer stays dense.
+        keeps_dense: whether some row count lost, so that a dense copy is to be kept.
+        timings: of the format taken, or of the best one rejected.
+        reason: why it is taken or not.
+        rejected: one line for each candidate not taken.
+    """
+
+    packed: Packed | None
+    keeps_dense: bool
+    timings: list[Timing]
+    reason: str
+    rejected: list[str]
+
+
+@dataclass
+class Judge:
+    """Decides layer after layer, measuring layers that are alike once.
+
+    Args:
+        gate: "measured" times this machine, "model" predicts, "always" takes every layer.
+        objective: "speed" takes a layer that is faster at some row count, and keeps a dense copy
+            for the others; "memory" takes one that is smaller and not slower over all of them.
+        budget_s: seconds for one measurement, about.
+    """
+
+    gate: Gate
+    objective: Objective
+    budget_s: float = 0.25
+    _known: dict[object, list[tuple[int, Timing]]] = field(default_factory=dict)
+
+    def decide(self, layer: DenseLayer, rows: set[int]) -> Decision:
+        """Judge one layer at these row counts (none are needed with gate="always")."""
+        formats = packing.candidates(layer.mask, inferred=layer.inferred)
+        if self.gate == "always":
+            packed = packing.pack(layer.weight, layer.mask, formats[0], inferred=layer.inferred)
+            return Decision(packed, False, [], "gate='always'", [])
+        trials = []
+        for name in formats:
+            packed = packing.pack(layer.weight, layer.mask, name, inferred=layer.inferred)
+            trials.append((packed, [self._time(layer, packed, r) for r in sorted(rows)]))
+        trials.sort(key=lambda trial: sum(min(t.dense_ms, t.sparse_ms) for t in trial[1]))
+        (packed, timings), others = trials[0], trials[1:]
+        rejected = [f"{p.format}: {_ratios(t)}, {packed.format} is faster" for p, t in others]
+        refusal = self._refusal(layer, packed, timings)
+        if refusal is not None:
+            lines = [f"{p.format}: {_ratios(t)}" for p, t in trials]
+            return Decision(None, False, timings, refusal, lines)
+        verdicts = verdicts_of(timings)
+        index = with_verdicts(packed.index, spread(verdicts), machine.stamp())
+        packed = Packed(
+            packed.format, packed.values, index, packed.in_features, packed.out_features
+        )
+        loses = "dense" in verdicts.values() and self.objective == "speed"
+        return Decision(packed, loses, timings, f"sparse is {_ratios(timings)}", rejected)
+
+    def _refusal(self, layer: DenseLayer, packed: Packed, timings: list[Timing]) -> str | None:
+        how = "predicted" if self.gate == "model" else "measured"
+        if self.objective == "speed":
+            if "sparse" in verdicts_of(timings).values():
+                return None
+            return f"sparse is {how} {_ratios(timings)}, below {THRESHOLD}x"
+        if packed.nbytes >= layer.weight.nbytes:
+            return f"packed it would take {packed.nbytes} bytes, dense {layer.weight.nbytes}"
+        if sum(t.sparse_ms for t in timings) > sum(t.dense_ms for t in timings):
+            return f"sparse is {how} {_ratios(timings)}, slower over these row counts together"
+        return None
+
+    def _time(self, layer: DenseLayer, packed: Packed, rows: int) -> Timing:
+        kept = packing.kept(packed.index)
+        shape = (packed.out_features, packed.in_features)
+        if self.gate == "model":
+            density = kept / (shape[0] * shape[1])
+            size = layer.weight.element_size()
+            return cost.predict(shape, density, rows, format=packed.format, item_bytes=size)
+        key = (shape, packed.format, rows, layer.weight.dtype, layer.bias is None)
+        known = self._known.setdefault(key, [])
+        for count, timing in known:
+            if abs(count - kept) <= ALIKE * kept:
+                return timing
+        timing = measure(layer, packed, rows, budget_s=self.budget_s)
+        known.append((kept, timing))
+        return timing
+
+
+def measure(layer: DenseLayer, packed: Packed, rows: int, *, budget_s: float = 0.25) -> Timing:
+    """Time F.linear against the sparse op on `rows` rows of random x, without gradient."""
+    device = layer.weight.device
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, packed.in_features, generator=generator).to(device, layer.weight.dtype)
+    with torch.no_grad():
+        dense_ms, sparse_ms = stopwatch.compare(
+            partial(F.linear, x, layer.weight, layer.bias),
+            partial(_sparse, x, packed, layer.bias),
+            threshold=THRESHOLD,
+            budget_s=budget_s,
+            device=device,
+        )
+    return Timing(rows, dense_ms, sparse_ms)
+
+
+def _sparse(x: Tensor, packed: Packed, bias: Tensor | None) -> Tensor:
+    op = packing.linear(packed.format)
+    return op(x, packed.values, packed.index, bias, out_features=packed.out_features)
+
+
+def verdicts_of(timings: list[Timing]) -> dict[int, Verdict]:
+    """Return the verdict for each bucket measured; one row count that loses decides its bucket."""
+    verdicts: dict[int, Verdict] = {}
+    for timing in timings:
+        at = bucket(timing.rows)
+        wins = timing.speedup >= THRESHOLD and verdicts.get(at) != "dense"
+        verdicts[at] = "sparse" if wins else "dense"
+    return verdicts
+
+
+def spread(verdicts: Mapping[int, Verdict]) -> dict[int, Verdict]:
+    """Give every bucket the verdict of the nearest one measured, the lower of two as near.
+
+    Returns:
+        A verdict for a row count of each bucket.
+    """
+    if not verdicts:
+        return {}
+    return {
+        1 << at: verdicts[min(verdicts, key=lambda measured: (abs(measured - at), measured))]
+        for at in range(BUCKETS)
+    }
+
+
+def _ratios(timings: list[Timing]) -> str:
+    some = timings if len(timings) <= 4 else [*timings[:2], *timings[-2:]]
+    shown = [f"{_floor(t.speedup):.2f}x at {t.rows} row{'s' * (t.rows != 1)}" for t in some]
+    return ", ".join(shown)
+
+
+def _floor(ratio: float) -> float:
+    # Rounding up could show "1.10x, below 1.1x".
+    return math.floor(ratio * 100) / 100

@@ -1,0 +1,127 @@
+"""How many rows each layer sees, found by running the model once on examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Seen:
+    """What one module was called with.
+
+    Attributes:
+        rows: row counts of x, for attention those of the query.
+        key_rows: for attention, row counts of the key.
+        shared: for attention, how many of query, key and value came from one tensor: (3,) all,
+            (1, 2) key and value, (1, 1, 1) none.
+    """
+
+    rows: set[int] = field(default_factory=set)
+    key_rows: set[int] = field(default_factory=set)
+    shared: tuple[int, ...] = ()
+
+
+def observe(
+    model: nn.Module, example_inputs: object, modules: Iterable[nn.Module]
+) -> dict[nn.Module, Seen]:
+    """Run `model` on the examples (eval mode, no gradient) and note what `modules` see.
+
+    Modes, hooks and settings are afterwards as they were.
+
+    Args:
+        model: is run once for each example.
+        example_inputs: a tensor; a tuple of arguments; a mapping of keyword arguments; or a list
+            of such, each a call.
+        modules: linear layers and attention modules to watch.
+
+    Returns:
+        An entry for each module that was called.
+
+    Raises:
+        ValueError: if the model fails on an example.
+    """
+    seen: dict[nn.Module, Seen] = {}
+    with ExitStack() as stack:
+        stack.enter_context(_eval(model))
+        stack.enter_context(_no_fused_attention())
+        stack.enter_context(torch.no_grad())
+        for module in modules:
+            hook = _watch_attention if isinstance(module, nn.MultiheadAttention) else _watch_linear
+            handle = module.register_forward_pre_hook(hook(seen), with_kwargs=True)
+            stack.callback(handle.remove)
+        for args, kwargs in calls(example_inputs):
+            try:
+                model(*args, **kwargs)
+            except Exception as error:
+                given = "positional arguments" if args else "keyword arguments"
+                raise ValueError(
+                    f"example_inputs: wanted inputs the model runs on, but with "
+                    f"{len(args) or len(kwargs)} {given} its forward raised "
+                    f"{type(error).__name__}: {error}. Pass a tensor, a tuple of arguments, "
+                    "a dict of keyword arguments, or a list of several inputs"
+                ) from error
+    return seen
+
+
+def calls(example_inputs: object) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Return (args, kwargs) for each call that `example_inputs` describes."""
+    if isinstance(example_inputs, list):
+        return [call for one in example_inputs for call in calls(one)]
+    if isinstance(example_inputs, Mapping):
+        return [((), dict(example_inputs))]
+    if isinstance(example_inputs, tuple):
+        return [(example_inputs, {})]
+    return [((example_inputs,), {})]
+
+
+def _watch_linear(seen: dict[nn.Module, Seen]) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        x = next((a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), None)
+        if x is not None and x.dim() and x.numel():
+            seen.setdefault(module, Seen()).rows.add(x.numel() // x.shape[-1])
+
+    return hook
+
+
+def _watch_attention(seen: dict[nn.Module, Seen]) -> Any:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        named = dict(zip(("query", "key", "value"), args, strict=False)) | kwargs
+        query, key, value = named["query"], named["key"], named["value"]
+        if not query.numel() or not key.numel():
+            return
+        note = seen.setdefault(module, Seen())
+        note.rows.add(query.numel() // query.shape[-1])
+        note.key_rows.add(key.numel() // key.shape[-1])
+        shared = (3,) if query is key is value else (1, 2) if key is value else (1, 1, 1)
+        note.shared = max(note.shared, shared, key=len)
+
+    return hook
+
+
+@contextmanager
+def _eval(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    for module, _ in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _no_fused_attention() -> Iterator[None]:
+    """Keep torch from sending a whole encoder layer past the modules that are watched."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -1,0 +1,202 @@
+"""What pruning and converting would do to each layer: predicted, nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from secateur.nn import dense_layer, packing
+from secateur.planning import cost, sites
+from secateur.planning.gate import THRESHOLD
+from secateur.planning.observe import Seen
+from secateur.planning.record import Timing
+from secateur.planning.sites import MIN_SPARSITY, Part, Site
+from secateur.planning.table import bytes_text, ms_text, table
+from secateur.pruning.criteria import Criterion
+from secateur.pruning.patterns import Pattern
+from secateur.pruning.recipe import Recipe
+from secateur.pruning.scopes import Scope
+from secateur.pruning.selectors import Selectors
+from secateur.pruning.targets import select
+
+ROWS = (1, 256)
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """One layer as it would be.
+
+    Attributes:
+        name: the layer's name in the model.
+        kind: class of the module.
+        pruned: whether it would be pruned.
+        sparse: whether `convert` is predicted to make it sparse.
+        reason: why, or why not.
+        shape: (out, in) of the weight as a matrix.
+        sparsity: after pruning.
+        bytes_dense: of the weight.
+        bytes_sparse: predicted, of the packed weight; as dense where not taken.
+        timings: predicted, one for each row count.
+    """
+
+    name: str
+    kind: str
+    pruned: bool
+    sparse: bool
+    reason: str
+    shape: tuple[int, int]
+    sparsity: float
+    bytes_dense: int
+    bytes_sparse: int
+    timings: tuple[Timing, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer of `plan`; `print` shows it.
+
+    Attributes:
+        layers: in the order of the model.
+        rows: row counts predicted for.
+    """
+
+    layers: tuple[PlannedLayer, ...]
+    rows: tuple[int, ...]
+
+    def __str__(self) -> str:
+        times = [f"~ms at {rows} row{'s' * (rows != 1)}" for rows in self.rows]
+        header = ("layer", "", "shape", "sparsity", "bytes", *times, "reason")
+        body = [
+            (
+                layer.name or "(model)",
+                "sparse" if layer.sparse else "dense",
+                "x".join(map(str, layer.shape)),
+                f"{layer.sparsity:.1%}",
+                f"{bytes_text(layer.bytes_dense)} -> {bytes_text(layer.bytes_sparse)}",
+                *(_times(layer, at) for at in range(len(self.rows))),
+                layer.reason,
+            )
+            for layer in self.layers
+        ]
+        before = sum(layer.bytes_dense for layer in self.layers)
+        after = sum(layer.bytes_sparse for layer in self.layers)
+        foot = (
+            f"{sum(layer.sparse for layer in self.layers)} of {len(self.layers)} layers sparse, "
+            f"weights {bytes_text(before)} -> {bytes_text(after)}. Nothing has been changed. "
+            "Times (~) are predicted for one thread, dense -> sparse; sc.convert measures."
+        )
+        return table(header, body, left=(0, 1, len(header) - 1)) + "\n" + foot
+
+
+def plan(  # noqa: PLR0913  the same keywords as prune, and rows
+    model: nn.Module,
+    sparsity: float | None = None,
+    *,
+    criterion: str | Criterion = "magnitude",
+    pattern: str | Pattern | None = None,
+    scope: str | Scope = "layer",
+    targets: Selectors | None = None,
+    ignore: Selectors = (),
+    rows: Iterable[int] = ROWS,
+) -> Plan:
+    """Predict what `prune` with these arguments and then `convert` would do; change nothing.
+
+    Args:
+        model: any module.
+        sparsity: fraction of weights to remove, in [0, 1). With neither sparsity nor pattern the
+            model is taken as it is, with the zeros it has.
+        criterion: as for `prune`.
+        pattern: as for `prune`; None means "unstructured" where a sparsity is given.
+        scope: as for `prune`.
+        targets: as for `prune`.
+        ignore: as for `prune`.
+        rows: row counts (tokens of a batch, flattened) to predict for.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if an argument makes no sense, or a pattern does not exist.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: wanted a torch.nn.Module, got {type(model).__name__}")
+    counts = sites.checked_rows(rows)
+    masks: dict[str, Tensor] = {}
+    misfit: dict[str, str] = {}
+    if sparsity is not None or pattern is not None:
+        recipe = Recipe.of(criterion, "unstructured" if pattern is None else pattern, scope)
+        wanted = recipe.sparsity(sparsity)
+        found = select(model, targets, ignore)
+        reasons = {k: recipe.pattern.misfit(*target.matrix.shape) for k, target in found.items()}
+        misfit = {key: reason for key, reason in reasons.items() if reason is not None}
+        fitting = {key: target for key, target in found.items() if key not in misfit}
+        # A generator of its own: planning leaves torch's as it is.
+        made = recipe.masks(fitting, wanted, torch.Generator()) if fitting else {}
+        masks = {key: fitting[key].to_matrix(mask) for key, mask in made.items()}
+    layers: list[PlannedLayer] = []
+    for site in sites.find(model, targets, ignore):
+        if site.reason is not None:
+            layers.append(_refused(site, masks))
+            continue
+        for part in sites.parts(site, Seen(), counts):
+            layers.append(_planned(part, site, masks.get(part.key), misfit.get(part.key)))
+    return Plan(tuple(layers), counts)
+
+
+def _refused(site: Site, masks: Mapping[str, Tensor]) -> PlannedLayer:
+    """Describe a layer that stays dense whatever is pruned."""
+    note = sites.described(site)
+    key = f"{site.name}.weight" if site.name else "weight"
+    mask = masks.get(key)
+    sparsity = note.sparsity if mask is None else 1.0 - int(mask.sum()) / mask.numel()
+    size = note.bytes_dense
+    shape = note.shape or (0, 0)
+    pruned = mask is not None
+    return PlannedLayer(
+        site.name, note.kind, pruned, False, note.reason, shape, sparsity, size, size
+    )
+
+
+def _planned(part: Part, site: Site, mask: Tensor | None, misfit: str | None) -> PlannedLayer:
+    layer = dense_layer.read(part.linear)
+    pruned = mask is not None
+    # What is zero before stays zero, and prune takes it first; only the counts may differ.
+    kept = layer.mask if mask is None else mask
+    density = int(kept.sum()) / max(1, kept.numel())
+    shape = (int(kept.shape[0]), int(kept.shape[1]))
+    item = layer.weight.element_size()
+    format = packing.choose(kept, inferred=layer.inferred and not pruned) if density else "csr"
+    timings = tuple(
+        cost.predict(shape, density, rows, format=format, item_bytes=item)
+        for rows in sorted(part.rows)
+    )
+    best = max((t.speedup for t in timings), default=0.0)
+    if misfit is not None:
+        sparse, reason = False, f"not pruned: {misfit}"
+    elif 1.0 - density < MIN_SPARSITY:
+        sparse, reason = False, f"sparsity {1 - density:.2f} is below {MIN_SPARSITY}"
+    else:
+        sparse = best >= THRESHOLD
+        reason = f"{format}, predicted {best:.2f}x at best" + ("" if sparse else ", below 1.1x")
+    dense_bytes = kept.numel() * item
+    packed_bytes = cost.sparse_bytes(shape, density, format, item) if sparse else dense_bytes
+    return PlannedLayer(
+        part.name,
+        type(site.module).__name__,
+        pruned,
+        sparse,
+        reason,
+        shape,
+        1.0 - density,
+        dense_bytes,
+        packed_bytes,
+        timings,
+    )
+
+
+def _times(layer: PlannedLayer, at: int) -> str:
+    if not layer.timings:
+        return ""
+    timing = layer.timings[at]
+    return f"{ms_text(timing.dense_ms)} -> {ms_text(timing.sparse_ms)}"

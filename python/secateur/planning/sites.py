@@ -1,0 +1,166 @@
+"""The layers of a model that could be sparse, and for every other one the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from secateur.nn import attention, dense_layer
+from secateur.nn.attention import SparseMultiheadAttention
+from secateur.nn.sparse_linear import SparseLinear
+from secateur.planning.observe import Seen
+from secateur.planning.record import LayerRecord
+from secateur.planning.select import meant
+from secateur.pruning.selectors import Selectors
+
+MIN_SPARSITY = 0.3  # below, no kernel of ours is faster than dense and the file hardly smaller
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module that may be swapped as a whole.
+
+    Attributes:
+        name: its first name in the model.
+        module: a linear layer, or an attention module.
+        reason: why it stays dense; None if it may be swapped.
+    """
+
+    name: str
+    module: nn.Module
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One linear layer of a site: the site's module, or a projection of its attention.
+
+    Attributes:
+        name: under which it is reported.
+        key: the name in the model of the parameter its weight is, or is part of.
+        linear: the layer, not a child of the model where it is a projection.
+        rows: row counts it was seen with.
+    """
+
+    name: str
+    key: str
+    linear: nn.Module
+    rows: frozenset[int]
+
+
+def find(model: nn.Module, targets: Selectors | None = None, ignore: Selectors = ()) -> list[Site]:
+    """Return every layer of `model` that holds a weight, in the order of the model."""
+    wanted = meant(model, targets, ignore)
+    owners = _owners(model)
+    inside: set[int] = set()
+    sites = []
+    for name, module in model.named_modules():
+        if id(module) in inside:
+            continue
+        if _is_whole(module):
+            inside.update(map(id, module.modules()))
+        elif not any(p.dim() >= 2 for p in module.parameters(recurse=False)):
+            continue
+        sites.append(Site(name, module, _reason(module, wanted, owners)))
+    return sites
+
+
+def _is_whole(module: nn.Module) -> bool:
+    """Tell whether what is inside `module` is part of its weight, and no layer of its own."""
+    if isinstance(module, nn.MultiheadAttention | SparseMultiheadAttention | SparseLinear):
+        return True
+    return hasattr(module, "parametrizations") or dense_layer.why_not(module) is None
+
+
+def _reason(
+    module: nn.Module,
+    wanted: Callable[[nn.Module], bool],
+    owners: dict[int, dict[int, str]],
+) -> str | None:
+    if isinstance(module, SparseMultiheadAttention | SparseLinear):
+        return "it is sparse already"
+    if isinstance(module, nn.MultiheadAttention):
+        reason = attention.why_not(module)
+    else:
+        reason = dense_layer.why_not(module)
+    if reason is not None:
+        return reason
+    if not wanted(module):
+        return "excluded by targets or ignore"
+    own = set(map(id, module.modules()))
+    for parameter in module.parameters():
+        for owner, name in owners[_key(parameter)].items():
+            if owner not in own:
+                return f"shares a parameter with {name!r}; packing it would part the two"
+    return None
+
+
+def _owners(model: nn.Module) -> dict[int, dict[int, str]]:
+    """For each parameter's storage, the modules that hold it: {module id: parameter name}."""
+    owners: dict[int, dict[int, str]] = {}
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            full = f"{prefix}.{name}" if prefix else name
+            owners.setdefault(_key(parameter), {})[id(module)] = full
+    return owners
+
+
+def _key(parameter: Tensor) -> int:
+    """A number that tensors have in common if they begin at one place in memory.
+
+    The storage would say too much: tensors read from one file may share it.
+    """
+    if isinstance(parameter, nn.parameter.UninitializedParameter):
+        return id(parameter)
+    return parameter.data_ptr() or id(parameter)
+
+
+def parts(site: Site, seen: Seen, extra: Sequence[int]) -> list[Part]:
+    """Return the linear layers of a site with the row counts to judge them at."""
+    rows = frozenset(seen.rows) | frozenset(extra)
+    prefix = f"{site.name}." if site.name else ""
+    module = site.module
+    if not isinstance(module, nn.MultiheadAttention):
+        return [Part(site.name, f"{prefix}weight", module, rows)]
+    with torch.no_grad():
+        layers = attention.projections(module, seen.shared or (3,))
+        out = attention.plain_linear(module.out_proj.weight, module.out_proj.bias)
+    key_rows = frozenset(seen.key_rows) | frozenset(extra)
+    keys = ["in_proj_weight"] * len(layers)
+    if module.in_proj_weight is None:
+        keys = ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    found = []
+    for at, layer in enumerate(layers):
+        # The first takes the query (and with one layer, everything); the others keys and values.
+        seen_rows = rows if at == 0 else key_rows
+        found.append(Part(f"{prefix}in_proj.{at}", prefix + keys[at], layer, seen_rows))
+    return [*found, Part(f"{prefix}out_proj", f"{prefix}out_proj.weight", out, rows)]
+
+
+def described(site: Site) -> LayerRecord:
+    """Record a layer that is no candidate."""
+    weight = next((p for p in site.module.parameters() if p.dim() >= 2), None)
+    note = LayerRecord(site.name, type(site.module).__name__, reason=site.reason or "")
+    if weight is not None:
+        note.shape = (weight.shape[0], weight[0].numel())
+        note.bytes_dense = note.bytes_sparse = weight.nbytes
+        if not weight.is_meta:
+            note.sparsity = 1.0 - int(torch.count_nonzero(weight)) / max(1, weight.numel())
+    return note
+
+
+def checked_rows(rows: Iterable[object]) -> tuple[int, ...]:
+    """Return `rows` as a tuple.
+
+    Raises:
+        ValueError: if one is no whole number of at least 1.
+    """
+    checked = []
+    for count in rows:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"rows: wanted whole numbers of at least 1, got {count!r}")
+        checked.append(count)
+    return tuple(checked)
