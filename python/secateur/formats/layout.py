@@ -21,7 +21,7 @@ class Layout:
     """
 
     k_block: int = 128
-    row_block: int = 512
+    row_block: int = 256
 
     def __post_init__(self) -> None:
         if not 1 <= self.k_block <= 256:
