@@ -1,7 +1,7 @@
 """The least time a sparse linear layer can take on a probed machine. Pure arithmetic.
 
-Two bounds hold for any kernel here: loads from L1 (a sparse product needs an operand from memory
-for every FMA), and bytes that must come from the level where they lie. The larger one binds.
+Two bounds hold for the kernels here: loads from L1 (with many rows, every FMA reads its tokens
+from memory), and bytes that must come from the level where they lie. The larger one binds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from benchmarks.cases import Case, parse_nm
+from benchmarks.cases import Case
 from benchmarks.roofline import Roofline
 
 TILE = 64
@@ -18,6 +18,9 @@ TILE = 64
 INDEX_LOADS = 0.25
 WEIGHT_LOADS = 0.25
 """Loads per nonzero and tile: indices and weights are fetched four at a time."""
+
+STREAM_LOADS = 1.25
+"""Vectors to load per vector of weights when weights and their one-byte indices are streamed."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,13 @@ def bound(work: Work, roofline: Roofline) -> Bound:
 
 
 def loads(work: Work, width: int) -> float:
-    """Return the loads one call needs with vectors of `width` floats."""
+    """Return the loads one call needs with vectors of `width` floats.
+
+    With fewer rows than that, the vector runs along the weights and x may be looked up in
+    registers, so only the weights' own loads are certain: then bandwidth is what binds.
+    """
     if work.case.rows < width:
-        return _loads_of_few_rows(work, width)
+        return work.nonzeros * STREAM_LOADS / width
     full, rest = divmod(work.case.rows, TILE)
     per_nonzero = full * _loads_per_nonzero(TILE, width)
     if rest:
@@ -87,19 +94,3 @@ def level_of(work: Work, roofline: Roofline) -> str:
 
 def _loads_per_nonzero(tokens: int, width: int) -> float:
     return math.ceil(tokens / width) + INDEX_LOADS + WEIGHT_LOADS
-
-
-def _loads_of_few_rows(work: Work, width: int) -> float:
-    """Return the loads when k, not the token, runs along the vector.
-
-    Each row of x is loaded where the weights are: value by value (one load each), or whole
-    vectors of x with the weights expanded to their places, whichever needs fewer.
-    """
-    weights, case = work.nonzeros, work.case
-    streams = weights * 2 / width
-    if case.pattern == "csr":
-        expanded = case.weights / width
-    else:
-        kept, group = parse_nm(case.pattern)
-        expanded = weights * (group / kept) / width
-    return streams + case.rows * min(weights, expanded)

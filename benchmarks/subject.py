@@ -28,7 +28,7 @@ class Subject:
         pruned: the dense weight with its pruned positions zero, [out_features, in_features].
         nonzeros: value slots in use.
         packed_bytes: bytes of both packed tensors.
-        read_bytes: bytes of them that one call must read.
+        read_bytes: bytes of them that one call must read: all but the padding of the values.
         binders: one per copy.
         kernel: tells which kernel serves a number of rows.
     """
@@ -66,8 +66,7 @@ def make(case: Case, weight: Tensor) -> Subject:
         pruned=weight * mask,
         nonzeros=header.nnz,
         packed_bytes=packed.nbytes,
-        read_bytes=header.nnz * packed.values.itemsize
-        + index_bytes_read(header.offsets, len(packed.index)),
+        read_bytes=header.nnz * packed.values.itemsize + packed.index.nbytes,
         binders=[_binder(op, values, index, case.out_features) for values, index in pairs],
         kernel=lambda rows: kernel_name(f"{name}_linear", packed.index, rows),
     )
@@ -92,21 +91,6 @@ def copies(tensors: tuple[Tensor, ...], cold: bool) -> list[tuple[Tensor, ...]]:
     space = max(COLD_BYTES, 2 * caches().l3)
     count = math.floor(space / sum(tensor.nbytes for tensor in tensors))
     return [tensors] + [tuple(t.clone() for t in tensors) for _ in range(count)]
-
-
-def index_bytes_read(offsets: dict[str, int], length: int) -> int:
-    """Return the bytes of an index that one call must read.
-
-    An index may hold the positions twice, as columns and as a bitmap. A kernel reads either, so
-    the larger does not count; nor does the permutation, which only training reads.
-    """
-    present = sorted((start, name) for name, start in offsets.items() if start)
-    ends = [start for start, _ in present[1:]] + [length]
-    sizes = {name: end - start for (start, name), end in zip(present, ends, strict=True)}
-    unread = sizes.get("perm", 0)
-    if "bitmap" in sizes:
-        unread += max(sizes["bitmap"], sizes["columns"])
-    return length - unread
 
 
 def kernel_name(op: str, index: Tensor, rows: int) -> str:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.cases import SHAPES, Case, Selection, cases, parse_nm, parse_shape
-from benchmarks.subject import check, copies, index_bytes_read, make_mask
+from benchmarks.subject import check, copies, make_mask
 from benchmarks.targets import COLUMNS, TARGETS
 
 
@@ -73,12 +73,6 @@ def test_cold_copies_exceed_64_mib_and_share_no_memory() -> None:
     assert sum(t.nbytes for pair in made for t in pair) > 64 << 20
     assert len({t.data_ptr() for pair in made for t in pair}) == 2 * len(made)
     assert len(copies((values, index), cold=False)) == 1
-
-
-def test_of_two_encodings_of_the_positions_the_smaller_counts() -> None:
-    offsets = {"table": 64, "columns": 128, "bitmap": 1128, "perm": 1628, "rows": 0}
-    assert index_bytes_read(offsets, 3628) == 128 + 500
-    assert index_bytes_read({"columns": 64, "bitmap": 0, "perm": 0}, 1000) == 1000
 
 
 def test_a_right_result_passes_the_check_and_a_wrong_or_missing_one_does_not() -> None:

@@ -14,6 +14,7 @@ from benchmarks.result import Result, geometric_mean
 from benchmarks.roofline import Roofline
 from benchmarks.targets import TARGETS
 from benchmarks.timing import Samples
+from secateur.planning.gate import THRESHOLD
 
 ROOF = Roofline(
     isa="avx2",
@@ -105,6 +106,10 @@ def test_where_no_number_is_asked_the_gate_answers() -> None:
     assert report.target_cell(cached, "50%", [fast]) == "gate sparse/1.20"
 
 
+def test_the_gate_is_the_package_s_own() -> None:
+    assert report.GATE_MARGIN == THRESHOLD
+
+
 def test_a_run_outside_the_targets_says_so() -> None:
     odd = result(Case(96, 64, 3, "csr", 0.9), 0.02, 0.02, 0.01)
     assert report.target_lines([odd]) == ["no case of this run belongs to a target"]
@@ -135,14 +140,10 @@ def test_loads_per_nonzero_of_the_tile_kernel(rows: int, wanted: float) -> None:
     assert loads(work, 8) == 1000 * wanted
 
 
-def test_one_row_expands_or_fetches_whichever_is_fewer() -> None:
-    weights = 64 * 64
-    half = Work(weights // 2, 0, Case(64, 64, 1, "csr", 0.5))
-    assert loads(half, 8) == weights / 2 * 2 / 8 + weights / 8
-    few = Work(64, 0, Case(64, 64, 1, "csr", 0.98))
-    assert loads(few, 8) == 64 * 2 / 8 + 64
-    pairs = Work(weights // 2, 0, Case(64, 64, 1, "2:4", 0.0))
-    assert loads(pairs, 8) == weights / 8 + weights / 8
+def test_with_one_row_only_the_weights_are_sure_to_be_loaded() -> None:
+    work = Work(1024, 5 * 1024, Case(64, 64, 1, "csr", 0.75))
+    assert loads(work, 8) == 1024 / 8 * 1.25
+    assert bound(work, ROOF).kind == "L2"
 
 
 def test_the_larger_bound_binds() -> None:
