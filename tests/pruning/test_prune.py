@@ -126,10 +126,13 @@ def test_an_infinite_weight_is_kept_or_zeroed_but_never_nan() -> None:
     assert torch.equal(layer.weight, torch.tensor([[math.inf, -math.inf, 0.0, 0.0]]))
 
 
-def test_what_is_removed_is_positive_zero() -> None:
-    layer = nn.Linear(8, 8)
-    prune(layer, 0.5)
-    assert int((layer.weight.signbit() & (layer.weight == 0)).sum()) == 0
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_what_is_removed_is_positive_zero(dtype: torch.dtype) -> None:
+    layer = nn.Linear(8, 8).to(dtype)
+    before = layer.weight.detach().clone()
+    mask = prune(layer, 0.5)["weight"]
+    assert not bool(layer.weight[~mask].view(torch.uint8).any())
+    assert torch.equal(layer.weight[mask], before[mask])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -61,6 +61,12 @@ def test_scores_that_differ_in_the_last_bit_only(dtype: torch.dtype) -> None:
     assert torch.equal(keep[0], torch.arange(1000) >= 700)
 
 
+def test_the_two_zeros_are_one() -> None:
+    (keep,) = keep_across([lambda: torch.tensor([[-0.0, 0.0, -0.0]])], 0.7)
+    assert keep.tolist() == [[True, False, False]]
+    assert keep_per_row(torch.tensor([[-0.0, 0.0, -0.0]]), 1).tolist() == [[True, False, False]]
+
+
 def test_the_count_is_exact_for_a_constant_layer() -> None:
     """`score > threshold` keeps none of these, `>=` keeps all."""
     (keep,) = keep_across([lambda: torch.zeros(30, 7)], 0.5)

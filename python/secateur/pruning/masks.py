@@ -16,6 +16,8 @@ from secateur.pruning._table import table
 from secateur.pruning.selectors import Selectors
 from secateur.pruning.targets import select
 
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -143,11 +145,11 @@ class Masks(Mapping[str, Tensor]):
         The mask moves to the first tensor's device, and stays there.
         """
         mask = self._masks[name] = self._masks[name].to(tensors[0].device)
-        removed = mask.logical_not()
-        with torch.no_grad():
-            for tensor in tensors:
-                # Not a product with the mask: inf * 0 is NaN, and -1 * 0 is -0.0.
-                tensor.masked_fill_(removed.to(tensor.device), 0)
+        for tensor in tensors:
+            # Bits times 1 or 0. A product of floats makes NaN of inf * 0 and -0.0 of -1 * 0, and
+            # masked_fill_ branches on every weight: 12 times slower on a CPU, at every step.
+            bits = tensor.detach().view(_INTEGERS[tensor.element_size()])
+            bits.mul_(mask.to(tensor.device))
 
     def replace_(self, masks: Mapping[str, Tensor], origin: Origin | None) -> None:
         """Take over other masks for the same parameters; whoever holds this object sees them.

@@ -96,7 +96,7 @@ def _count(digits: Tensor) -> Tensor:
 def _last_bin(histogram: Tensor, kept: int) -> tuple[int, int]:
     """Return the bin of the last of the `kept` highest, and how many of those fall into it."""
     from_here_up = histogram.flip(0).cumsum(0).flip(0)
-    last = max(int((from_here_up >= max(kept, 1)).sum()) - 1, 0)
+    last = int((from_here_up >= kept).sum()) - 1
     return last, kept - int(from_here_up[last] - histogram[last])
 
 
