@@ -2,6 +2,8 @@
 // and codes lie at computed places; a code is a weight's place in its group, 2 bits (M <= 4) or 4.
 #pragma once
 
+#include <cstring>
+
 #include "cpu/kernel.h"
 #include "cpu/vec.h"
 
@@ -51,18 +53,32 @@ struct GroupStarts {
   }
 };
 
-// Codes of one row to local columns; writes up to a whole word's worth past the last.
+// Eight codes, packed kBits apart, to eight bytes.
+template <int kBits>
+SECATEUR_INLINE std::uint64_t spread(std::uint64_t codes) {
+  if constexpr (kBits == 2) {
+    codes = (codes | codes << 24) & 0x000000FF000000FFU;
+    codes = (codes | codes << 12) & 0x000F000F000F000FU;
+    return (codes | codes << 6) & 0x0303030303030303U;
+  } else {
+    codes = (codes | codes << 16) & 0x0000FFFF0000FFFFU;
+    codes = (codes | codes << 8) & 0x00FF00FF00FF00FFU;
+    return (codes | codes << 4) & 0x0F0F0F0F0F0F0F0FU;
+  }
+}
+
+// Codes of one row to local columns, eight at a time: a byte each, added without carries, since a
+// column is below 256. Writes up to a whole word's worth past the last.
 template <int kBits>
 SECATEUR_INLINE void decode(const std::uint32_t* codes, int words, const GroupStarts& groups,
                             std::uint8_t* column) {
-  constexpr int kPerWord = 32 / kBits;
-  for (int i = 0; i < words; ++i) {
-    SECATEUR_UNROLL
-    for (int j = 0; j < kPerWord; ++j) {
-      const std::uint32_t code = codes[i] >> (kBits * j) & ((1U << kBits) - 1U);
-      column[i * kPerWord + j] =
-          static_cast<std::uint8_t>(groups.first[i * kPerWord + j] + code);
-    }
+  const auto* packed = reinterpret_cast<const std::uint8_t*>(codes);
+  for (int j = 0; j < words * (32 / kBits); j += 8, packed += kBits) {
+    std::uint64_t eight = 0, first;
+    std::memcpy(&eight, packed, kBits);  // little-endian, as the index is
+    std::memcpy(&first, groups.first + j, sizeof first);
+    eight = spread<kBits>(eight) + first;
+    std::memcpy(column + j, &eight, sizeof eight);
   }
 }
 
