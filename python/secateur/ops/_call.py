@@ -80,6 +80,22 @@ def check(op: str, code: int, call: Call, header: Header | None) -> None:
         _check_header(op, code, call, header)
 
 
+def check_transposed(op: str, transposed: Tensor, header: Header) -> None:
+    """Check that `transposed` indexes the transpose of the weight that `header` describes.
+
+    Raises:
+        ValueError: if it indexes another one.
+    """
+    other = Header.read(transposed)
+    theirs = (other.in_features, other.out_features, other.nnz)
+    ours = (header.out_features, header.in_features, header.nnz)
+    if theirs != ours:
+        raise ValueError(
+            f"{op}: transposed is of a weight with (out, in, kept) = {theirs}, but index of one "
+            f"with {ours}; pass Format.transpose(index)"
+        )
+
+
 def _check_dtypes(op: str, call: Call) -> None:
     for name in ("x", "values", "bias", "residual", "dense"):
         tensor = getattr(call, name)

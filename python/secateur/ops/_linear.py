@@ -12,10 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from secateur.formats import FORMATS, Header, permutation
-from secateur.ops._call import ACTIVATIONS, Call, check
+from secateur.ops._call import ACTIVATIONS, Call, check, check_transposed
 
 _LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
 
@@ -53,19 +52,16 @@ class LinearOp:
         self._define("_reference", _FORWARD, self.reference, self._fake)
         self._define("_dw", _DW, self.dw, lambda grad_y, x, index, length: grad_y.new_empty(length))
         self._define("_dx", _DX, self.dx, _fake_dx)
-        torch.library.register_autograd(
-            f"secateur::{self.name}",
-            once_differentiable(self._backward),
-            setup_context=_save,
-            lib=_LIBRARY,
-        )
+        self._differentiate("", self._backward, _save)
+        self._differentiate("_dw", self._backward_of_dw, _save_dw)
+        self._differentiate("_dx", self._backward_of_dx, _save_dx)
         namespace = torch.ops.secateur
         self._train = getattr(namespace, self.name).default
         self._infer = getattr(namespace, f"{self.name}_infer").default
         self._dw = getattr(namespace, f"{self.name}_dw").default
         self._dx = getattr(namespace, f"{self.name}_dx").default
 
-    def __call__(
+    def __call__(  # noqa: PLR0913  the schema's arguments
         self,
         x: Tensor,
         values: Tensor,
@@ -73,7 +69,8 @@ class LinearOp:
         bias: Tensor | None,
         residual: Tensor | None,
         *rest: Tensor | None,  # scale, dense, transposed
-        **options: Any,  # out_features, act
+        out_features: int,
+        act: str,
     ) -> Tensor:
         """Run the cheaper of the two ops that gives the gradients asked for."""
         if x.dtype != values.dtype and torch.is_autocast_enabled(x.device.type):
@@ -85,13 +82,21 @@ class LinearOp:
             or (residual is not None and residual.requires_grad)
         )
         op = self._train if learns else self._infer
+        tensors: Any = (x, values, index, bias, residual, *rest)
+        # A kernel sees neither of these: it would add the residual in the wrong places.
+        if act not in ACTIVATIONS or residual is not None or values.dim() != 1:
+            check(
+                self.name,
+                self.format.code,
+                Call(*tensors, out_features=out_features, act=act),
+                None,
+            )
         result: Tensor
         try:
-            result = op(x, values, index, bias, residual, *rest, **options)
+            result = op(*tensors, out_features=out_features, act=act)
         except RuntimeError:
             # A compiled kernel can only raise this; what is wrong is said better here.
-            arguments: Any = (x, values, index, bias, residual, *rest)
-            call = Call(*arguments, **options)
+            call = Call(*tensors, out_features=out_features, act=act)
             check(self.name, self.format.code, call, Header.read(index))
             raise
         return result
@@ -167,6 +172,7 @@ class LinearOp:
         """
         if transposed is None:
             transposed = self.format.transpose(index)
+        check_transposed(f"{self.name}_dx", transposed, Header.read(index))
         values_t = values[permutation(transposed)]
         csr_linear_infer = torch.ops.secateur.csr_linear_infer.default
         result: Tensor = csr_linear_infer(grad_y, values_t, transposed, out_features=in_features)
@@ -177,6 +183,10 @@ class LinearOp:
         _LIBRARY.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
         _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
         torch.library.register_fake(f"secateur::{name}", fake, lib=_LIBRARY)
+
+    def _differentiate(self, suffix: str, backward: Any, save: Any) -> None:
+        name = f"secateur::{self.name}{suffix}"
+        torch.library.register_autograd(name, backward, setup_context=save, lib=_LIBRARY)
 
     def _read(self, *args: Any, **kwargs: Any) -> tuple[Call, Header]:
         call = Call(*args, **kwargs)
@@ -196,7 +206,7 @@ class LinearOp:
         needs_x, needs_values, _, needs_bias, needs_residual = needs[:5]
         grad_pre = grad
         if ctx.act != "none":
-            pre = self._infer(x, values, index, bias, out_features=grad.shape[-1])
+            pre = self._train(x, values, index, bias, out_features=grad.shape[-1])
             grad_pre = ACTIVATIONS[ctx.act].backward(grad, pre)
         grad_x = grad_values = grad_bias = None
         if needs_x:
@@ -207,6 +217,28 @@ class LinearOp:
             grad_bias = grad_pre.reshape(-1, grad.shape[-1]).sum(0).to(bias.dtype)
         grad_residual = grad.to(ctx.residual_dtype) if needs_residual else None
         return grad_x, grad_values, None, grad_bias, grad_residual, None, None, None
+
+    def _backward_of_dx(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        grad_y, values, index, transposed = ctx.saved_tensors
+        needs_grad_y, needs_values, *_ = ctx.needs_input_grad
+        by_grad_y = by_values = None
+        if needs_grad_y:
+            rest = (None, None, None, None, transposed)
+            by_grad_y = self._train(grad, values, index, *rest, out_features=grad_y.shape[-1])
+        if needs_values:
+            by_values = self._dw(grad_y.to(values.dtype), grad, index, values.numel())
+        return by_grad_y, by_values, None, None
+
+    def _backward_of_dw(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        # `grad` stands where the values stand: dw is linear in x and in grad_y.
+        grad_y, x, index = ctx.saved_tensors
+        needs_grad_y, needs_x, *_ = ctx.needs_input_grad
+        by_grad_y = by_x = None
+        if needs_grad_y:
+            by_grad_y = self._train(x, grad, index, out_features=grad_y.shape[-1]).to(grad_y.dtype)
+        if needs_x:
+            by_x = self._dx(grad_y, grad, index, None, in_features=x.shape[-1]).to(x.dtype)
+        return by_grad_y, by_x, None, None
 
 
 def sum_over_kept(
@@ -255,3 +287,13 @@ def _save(
     ctx.save_for_backward(x, values, index, bias, transposed)
     ctx.act = keyword_only_inputs["act"]
     ctx.residual_dtype = None if residual is None else residual.dtype
+
+
+def _save_dx(
+    ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Tensor
+) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _save_dw(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
