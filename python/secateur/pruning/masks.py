@@ -166,7 +166,8 @@ class Masks(Mapping[str, Tensor]):
     def attached(self, optimizer: torch.optim.Optimizer) -> AbstractContextManager[Any]:
         """Keep the removed weights zero while `optimizer` trains; see `secateur.training.attach`.
 
-        It holds from this call on, and ends with the `with` block or with `.detach()`.
+        It holds from this call to the end of the `with` block. `secateur.training.attached` does
+        the same, and can be ended by hand.
 
         Raises:
             TypeError: if `optimizer` is no torch.optim.Optimizer.

@@ -200,7 +200,3 @@ def _check(target: Target) -> None:
         raise ValueError(f"{target.key!r} is on the meta device: load its values first, {ignoring}")
     if weight.layout != torch.strided:
         raise ValueError(f"{target.key!r} is stored as {weight.layout}, not dense; {ignoring[3:]}")
-
-
-# planning reads these two under their earlier names.
-_listed, _matcher = listed, matcher
