@@ -19,5 +19,6 @@ target_include_directories(_C_cuda PRIVATE csrc)
 target_include_directories(_C_cuda SYSTEM PRIVATE ${SECATEUR_TORCH_INCLUDES})
 target_compile_definitions(_C_cuda PRIVATE TORCH_TARGET_VERSION=0x020a000000000000 USE_CUDA)
 target_link_libraries(_C_cuda PRIVATE ${SECATEUR_TORCH_LIBRARIES})
-set_target_properties(_C_cuda PROPERTIES PREFIX "" OUTPUT_NAME "_C_cuda" SUFFIX ".so")
+set_target_properties(_C_cuda PROPERTIES PREFIX "" OUTPUT_NAME "_C_cuda" SUFFIX ".so"
+                                              CUDA_STANDARD 17)
 install(TARGETS _C_cuda LIBRARY DESTINATION secateur)
