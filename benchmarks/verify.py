@@ -34,6 +34,8 @@ def verify(tests: Sequence[str] = TESTS, root: Path = ROOT) -> Verdict:
     if importlib.util.find_spec("pytest") is None:
         return Verdict(False, "pytest is not installed: pip install 'secateur[dev]'")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    if importlib.util.find_spec("xdist") is not None:
+        command += ["-n", str(min(os.cpu_count() or 1, 8))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, check=False
