@@ -83,20 +83,21 @@ class LinearOp:
         )
         op = self._train if learns else self._infer
         tensors: Any = (x, values, index, bias, residual, *rest)
+        options: Any = {"out_features": out_features, "act": act}
         # A kernel sees neither of these: it would add the residual in the wrong places.
         if act not in ACTIVATIONS or residual is not None or values.dim() != 1:
             check(
                 self.name,
                 self.format.code,
-                Call(*tensors, out_features=out_features, act=act),
+                Call(*tensors, **options),
                 None,
             )
         result: Tensor
         try:
-            result = op(*tensors, out_features=out_features, act=act)
+            result = op(*tensors, **options)
         except RuntimeError:
             # A compiled kernel can only raise this; what is wrong is said better here.
-            call = Call(*tensors, out_features=out_features, act=act)
+            call = Call(*tensors, **options)
             check(self.name, self.format.code, call, Header.read(index))
             raise
         return result
