@@ -12,9 +12,10 @@ from secateur.formats.header import BUCKETS
 from secateur.io.layout import LayerSpec
 from secateur.io.reader import Reader
 from secateur.nn import packing
-from secateur.nn.attention import SparseMultiheadAttention, plain_linear
+from secateur.nn.attention import SparseMultiheadAttention
 from secateur.nn.convert import carry_hooks
 from secateur.nn.dense_layer import is_conv1d
+from secateur.nn.projections import plain_linear
 from secateur.nn.sparse_linear import SparseLinear
 from secateur.planning import cost, gate, machine
 

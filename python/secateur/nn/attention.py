@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from secateur.nn.projections import why_not
 from secateur.nn.sparse_linear import SparseLinear
 
 
@@ -198,59 +199,6 @@ class SparseMultiheadAttention(nn.Module):
     def extra_repr(self) -> str:
         """Say what is not seen from the projections."""
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, dropout={self.dropout}"
-
-
-def why_not(attention: nn.MultiheadAttention) -> str | None:
-    """Return why `attention` has no drop-in here, or None if it has."""
-    if attention.bias_k is not None or attention.bias_v is not None:
-        return "add_bias_kv=True extends keys and values"
-    if attention.add_zero_attn:
-        return "add_zero_attn=True extends keys and values"
-    if type(attention).forward is not nn.MultiheadAttention.forward:
-        return f"{type(attention).__name__} has a forward of its own"
-    return None
-
-
-def projections(attention: nn.MultiheadAttention, shared: Sequence[int]) -> list[nn.Linear]:
-    """Return the input projections of `attention` as layers.
-
-    Args:
-        attention: is left as it is; its weights are shared where they are whole.
-        shared: how many of query, key, value each layer gives, summing to 3: (3,) where all
-            come from one x, (1, 2) where key and value do, else (1, 1, 1).
-    """
-    if attention.in_proj_weight is not None:
-        weights = list(attention.in_proj_weight.chunk(3))
-    else:
-        weights = [attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight]
-        shared = (1, 1, 1)
-    biases: Sequence[Tensor | None] = (None, None, None)
-    if attention.in_proj_bias is not None:
-        biases = attention.in_proj_bias.chunk(3)
-    layers, start = [], 0
-    for count in shared:
-        some = [b for b in biases[start : start + count] if b is not None]
-        weight = torch.cat(weights[start : start + count])
-        layers.append(plain_linear(weight, torch.cat(some) if some else None))
-        start += count
-    return layers
-
-
-def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """Return an nn.Linear around `weight` [out, in] and `bias` [out], taken as they are."""
-    layer: nn.Linear = nn.utils.skip_init(
-        nn.Linear, weight.shape[1], weight.shape[0], bias=bias is not None, device="meta"
-    )
-    layer.weight = _parameter(weight)
-    if bias is not None:
-        layer.bias = _parameter(bias)
-    return layer
-
-
-def _parameter(tensor: Tensor) -> nn.Parameter:
-    if isinstance(tensor, nn.Parameter):
-        return tensor
-    return nn.Parameter(tensor.detach(), requires_grad=tensor.requires_grad)
 
 
 def _out_features(part: nn.Module) -> int:

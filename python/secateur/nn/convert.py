@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
 from secateur.nn.attention import SparseMultiheadAttention
@@ -90,8 +90,14 @@ def copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
         TypeError: if the model cannot be copied.
     """
     # deepcopy takes what its memo holds for an object instead of copying the object.
+    memo = dict(memo)
+    for module in model.modules():
+        for value in module.__dict__.values():
+            # torch.nn.utils.prune leaves its products, which deepcopy refuses, as attributes.
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                memo.setdefault(id(value), value.detach().clone())
     try:
-        return copy.deepcopy(model, dict(memo))
+        return copy.deepcopy(model, memo)
     except Exception as error:
         raise TypeError(f"{type(model).__name__} cannot be copied: {error}") from error
 

@@ -78,12 +78,14 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
     if example_inputs is not None:
         seen = observe(model, example_inputs, [site.module for site in open_sites])
     judge = Judge(gate, objective)
+    known = record.find(model)
     layers: list[LayerRecord] = []
     swaps: dict[nn.Module, nn.Module] = {}
     with Progress(len(open_sites), progress) as steps:
         for site in found:
             if site.reason is not None:
-                layers.append(sites.described(site))
+                before = [note for note in known if sites.belongs(note.name, site)]
+                layers += before or [sites.described(site)]
                 continue
             steps.step(site.name)
             made = []

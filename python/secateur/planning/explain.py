@@ -145,7 +145,8 @@ def _rows(note: LayerRecord, layer: SparseLinear | None) -> Iterator[Row]:
     op = "dense" if layer is None else f"{layer.format}_linear"
     sizes = (note.bytes_dense, note.bytes_sparse, note.reason)
     timings = {timing.rows: timing for timing in note.timings}
-    for count in note.rows or [None]:
+    counts: list[int | None] = [*note.rows] or [None]
+    for count in counts:
         kernel = "" if count is None else _kernel(layer, count)
         timing = timings.get(count or 0)
         times: tuple[float | None, float | None, float | None, bool] = (None, None, None, False)

@@ -9,13 +9,13 @@ from functools import partial
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from secateur.formats import Packed, Verdict, bucket, with_verdicts
 from secateur.formats.header import BUCKETS
 from secateur.nn import packing
 from secateur.nn.dense_layer import DenseLayer
+from secateur.nn.projections import plain_linear
+from secateur.nn.sparse_linear import SparseLinear
 from secateur.planning import cost, machine, stopwatch
 from secateur.planning.record import Timing
 
@@ -116,24 +116,22 @@ class Judge:
 
 
 def measure(layer: DenseLayer, packed: Packed, rows: int, *, budget_s: float = 0.25) -> Timing:
-    """Time F.linear against the sparse op on `rows` rows of random x, without gradient."""
+    """Time nn.Linear against SparseLinear on `rows` rows of random x, without gradient.
+
+    It is the modules that are called: in a small layer their overhead counts.
+    """
     device = layer.weight.device
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(rows, packed.in_features, generator=generator).to(device, layer.weight.dtype)
     with torch.no_grad():
         dense_ms, sparse_ms = stopwatch.compare(
-            partial(F.linear, x, layer.weight, layer.bias),
-            partial(_sparse, x, packed, layer.bias),
+            partial(plain_linear(layer.weight, layer.bias), x),
+            partial(SparseLinear(packed, layer.bias).eval(), x),
             threshold=THRESHOLD,
             budget_s=budget_s,
             device=device,
         )
     return Timing(rows, dense_ms, sparse_ms)
-
-
-def _sparse(x: Tensor, packed: Packed, bias: Tensor | None) -> Tensor:
-    op = packing.linear(packed.format)
-    return op(x, packed.values, packed.index, bias, out_features=packed.out_features)
 
 
 def verdicts_of(timings: list[Timing]) -> dict[int, Verdict]:

@@ -6,7 +6,7 @@ It is plain (numbers, words, lists), so that it can be copied, pickled, and writ
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -122,14 +122,13 @@ def attach(model: nn.Module, record: Record) -> None:
 
 def find(model: nn.Module) -> list[LayerRecord]:
     """Return the records within `model`, under the names that layers have in it."""
-    found: list[LayerRecord] = []
+    found: dict[str, LayerRecord] = {}
     for prefix, module in model.named_modules():
         record: Record | None = module.__dict__.get(ATTRIBUTE)
         if record is not None:
             start = f"{prefix}." if prefix else ""
-            found += [_renamed(layer, start) for layer in record.layers]
-    return found
-
-
-def _renamed(layer: LayerRecord, start: str) -> LayerRecord:
-    return LayerRecord(**{**layer.__dict__, "name": start + layer.name})
+            for layer in record.layers:
+                # The outermost record is the last one made.
+                name = (start + layer.name).rstrip(".")
+                found.setdefault(name, replace(layer, name=name))
+    return list(found.values())

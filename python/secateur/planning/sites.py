@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from secateur.nn import attention, dense_layer
+from secateur.nn import dense_layer, projections
 from secateur.nn.attention import SparseMultiheadAttention
 from secateur.nn.sparse_linear import SparseLinear
 from secateur.planning.observe import Seen
@@ -83,7 +83,7 @@ def _reason(
     if isinstance(module, SparseMultiheadAttention | SparseLinear):
         return "it is sparse already"
     if isinstance(module, nn.MultiheadAttention):
-        reason = attention.why_not(module)
+        reason = projections.why_not(module)
     else:
         reason = dense_layer.why_not(module)
     if reason is not None:
@@ -125,9 +125,8 @@ def parts(site: Site, seen: Seen, extra: Sequence[int]) -> list[Part]:
     module = site.module
     if not isinstance(module, nn.MultiheadAttention):
         return [Part(site.name, f"{prefix}weight", module, rows)]
-    with torch.no_grad():
-        layers = attention.projections(module, seen.shared or (3,))
-        out = attention.plain_linear(module.out_proj.weight, module.out_proj.bias)
+    layers = projections.projections(module, seen.shared or (3,))
+    out = projections.plain_linear(module.out_proj.weight, module.out_proj.bias)
     key_rows = frozenset(seen.key_rows) | frozenset(extra)
     keys = ["in_proj_weight"] * len(layers)
     if module.in_proj_weight is None:
@@ -150,6 +149,13 @@ def described(site: Site) -> LayerRecord:
         if not weight.is_meta:
             note.sparsity = 1.0 - int(torch.count_nonzero(weight)) / max(1, weight.numel())
     return note
+
+
+def belongs(name: str, site: Site) -> bool:
+    """Tell whether a record called `name` is about a site that is sparse already."""
+    if isinstance(site.module, SparseMultiheadAttention):
+        return name.startswith(f"{site.name}." if site.name else "")
+    return isinstance(site.module, SparseLinear) and name == site.name
 
 
 def checked_rows(rows: Iterable[object]) -> tuple[int, ...]:

@@ -1,0 +1,443 @@
+"""SparseLinear against nn.Linear on one masked weight: integer data, equal to the last bit."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
+
+import secateur as sc
+from secateur.formats import DEFAULT_LAYOUT, FORMATS, Header, with_verdicts
+from secateur.nn.packing import choose, n_of_m
+from secateur.planning import machine
+from tests.support.data import generator, integers, masks, nm_mask, random_mask
+from tests.support.judge import exact
+
+
+class Conv1D(nn.Module):
+    """What transformers calls Conv1D: a linear layer whose weight is [in, out]."""
+
+    def __init__(self, nf: int, nx: int) -> None:
+        super().__init__()
+        self.nf = nf
+        self.weight = nn.Parameter(torch.zeros(nx, nf))
+        self.bias = nn.Parameter(torch.zeros(nf))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight + self.bias
+
+
+def linear(out: int = 40, in_: int = 64, mask: Tensor | None = None, seed: int = 0) -> nn.Linear:
+    gen = generator(seed)
+    layer = nn.Linear(in_, out)
+    mask = random_mask(out, in_, 0.3, gen) if mask is None else mask
+    layer.weight = nn.Parameter(integers((out, in_), gen) * mask)
+    layer.bias = nn.Parameter(integers((out,), gen))
+    return layer
+
+
+def x_for(layer: nn.Linear, *lead: int) -> Tensor:
+    return integers((*lead, layer.in_features), generator(1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 64), (40, 1), (33, 65), (513, 200)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_it_computes_what_the_dense_layer_does(shape: tuple[int, int], bias: bool) -> None:
+    for kind, mask in masks(*shape, generator()).items():
+        layer = linear(*shape, mask)
+        if not bias:
+            layer.bias = None
+        sparse = sc.SparseLinear.from_dense(layer, mask)
+        for lead in ((), (1,), (0,), (3,), (2, 0), (2, 3), (17,)):
+            x = x_for(layer, *lead)
+            exact(sparse(x), layer(x))
+        exact(sparse.weight, layer.weight.detach())
+        exact(sparse.mask, mask)
+        assert sparse.sparsity == pytest.approx(1 - int(mask.sum()) / mask.numel()), kind
+
+
+def test_it_has_the_dense_signature() -> None:
+    layer = linear()
+    sparse = sc.SparseLinear.from_dense(layer)
+    assert (sparse.in_features, sparse.out_features) == (64, 40)
+    assert "in_features=64, out_features=40, bias=True" in repr(sparse)
+    assert "format=csr" in repr(sparse)
+    for other in (layer.weight, layer.weight.detach()):
+        with pytest.raises((AttributeError, KeyError)):
+            sparse.weight = other
+    exact(F.linear(x_for(layer, 3), sparse.weight, sparse.bias), layer(x_for(layer, 3)))
+
+
+def test_the_dense_layer_is_left_alone_and_shares_nothing() -> None:
+    layer = linear()
+    before = copy.deepcopy(layer.state_dict())
+    sparse = sc.SparseLinear.from_dense(layer)
+    with torch.no_grad():
+        for parameter in sparse.parameters():
+            parameter.add_(1)
+    for name, tensor in layer.state_dict().items():
+        exact(tensor, before[name])
+
+
+def test_training_mode_and_frozen_weights_carry_over() -> None:
+    layer = linear().eval().requires_grad_(False)
+    sparse = sc.SparseLinear.from_dense(layer)
+    assert not sparse.training
+    assert not any(p.requires_grad for p in sparse.parameters())
+    back = sparse.to_dense()
+    assert not back.training
+    assert not any(p.requires_grad for p in back.parameters())
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (4, 8), (3, 8), (8, 16), (5, 16)])
+def test_a_mask_that_obeys_n_of_m_is_packed_as_nm(n: int, m: int) -> None:
+    mask = nm_mask(40, 64, n, m, generator())
+    assert n_of_m(mask, inferred=False) == (n, m)
+    weight = torch.where(mask, 1.0 + integers((40, 64), generator(2)).abs(), 0.0)
+    layer = linear(40, 64, mask)
+    layer.weight = nn.Parameter(weight)
+    sparse = sc.SparseLinear.from_dense(layer)
+    assert sparse.format == "nm"
+    exact(sparse(x_for(layer, 5)), layer(x_for(layer, 5)))
+
+
+def test_a_mask_one_weight_short_of_n_of_m_keeps_its_exact_positions() -> None:
+    """Nm would fill the free slot, and training would then wake a pruned weight."""
+    mask = nm_mask(40, 64, 2, 4, generator())
+    mask[0, int(mask[0].nonzero()[0])] = False
+    assert choose(mask, inferred=False) == "csr"
+    exact(sc.SparseLinear.from_dense(linear(40, 64, mask), mask).mask, mask)
+    # From zeros alone it cannot be told from a kept weight that is zero by chance.
+    assert choose(mask, inferred=True) == "nm"
+
+
+def test_unstructured_masks_are_not_taken_for_n_of_m() -> None:
+    for density in (0.05, 0.3, 0.5, 0.9):
+        assert choose(random_mask(64, 256, density, generator()), inferred=True) == "csr"
+    assert choose(torch.zeros(8, 64, dtype=torch.bool), inferred=True) == "csr"
+    assert choose(torch.ones(8, 64, dtype=torch.bool), inferred=True) == "csr"
+
+
+def test_every_format_can_be_asked_for() -> None:
+    mask = nm_mask(40, 64, 2, 4, generator())
+    layer = linear(40, 64, mask)
+    for name in FORMATS.names():
+        sparse = sc.SparseLinear.from_dense(layer, mask, format=name)
+        assert sparse.format == name
+        exact(sparse(x_for(layer, 3)), layer(x_for(layer, 3)))
+
+
+def test_a_given_mask_drops_weights_and_keeps_zeros() -> None:
+    layer = linear(mask=torch.ones(40, 64, dtype=torch.bool))
+    mask = random_mask(40, 64, 0.5, generator(3))
+    sparse = sc.SparseLinear.from_dense(layer, mask.float())
+    exact(sparse.mask, mask)
+    x = x_for(layer, 3)
+    exact(sparse(x), F.linear(x, layer.weight * mask, layer.bias))
+
+
+def test_conv1d_is_a_linear_layer_on_its_side() -> None:
+    layer = Conv1D(40, 64)
+    dense = linear()
+    layer.weight = nn.Parameter(dense.weight.detach().T.contiguous())
+    layer.bias = dense.bias
+    sparse = sc.SparseLinear.from_dense(layer)
+    assert (sparse.in_features, sparse.out_features) == (64, 40)
+    exact(sparse(x_for(dense, 3)), layer(x_for(dense, 3)))
+
+
+def test_torch_prunes_mask_is_the_mask() -> None:
+    layer = linear(mask=torch.ones(40, 64, dtype=torch.bool))
+    mask = random_mask(40, 64, 0.5, generator(3))
+    wanted = F.linear(x_for(layer, 3), layer.weight * mask, layer.bias)
+    prune.custom_from_mask(layer, "weight", mask)
+    sparse = sc.SparseLinear.from_dense(layer)
+    exact(sparse.mask, mask)
+    exact(sparse(x_for(layer, 3)), wanted)
+
+
+def test_a_parametrised_weight_converts_as_the_forward_sees_it() -> None:
+    class Masked(nn.Module):
+        def __init__(self, mask: Tensor) -> None:
+            super().__init__()
+            self.register_buffer("mask", mask)
+
+        def forward(self, weight: Tensor) -> Tensor:
+            return weight * self.mask
+
+    layer = linear(mask=torch.ones(40, 64, dtype=torch.bool))
+    parametrize.register_parametrization(
+        layer, "weight", Masked(random_mask(40, 64, 0.5, generator(3)))
+    )
+    sparse = sc.SparseLinear.from_dense(layer)
+    exact(sparse(x_for(layer, 3)), layer(x_for(layer, 3)))
+
+
+def test_infinities_at_pruned_positions_do_not_count() -> None:
+    layer = linear()
+    layer.weight.data[:, 5] = 0
+    x = x_for(layer, 3)
+    clean = layer(x)
+    x[:, 5] = float("inf")
+    exact(sc.SparseLinear.from_dense(layer)(x), clean)
+
+
+def gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    x = x.clone().requires_grad_()
+    y = module(x)
+    (y * torch.arange(y.numel()).reshape(y.shape).remainder(5).float()).sum().backward()
+    assert x.grad is not None
+    assert isinstance(module.bias, Tensor)
+    assert module.bias.grad is not None
+    return y, x.grad, module.bias.grad
+
+
+@pytest.mark.parametrize("pattern", ["csr", "nm"])
+def test_gradients_are_the_dense_ones_at_kept_positions(pattern: str) -> None:
+    mask = nm_mask(40, 64, 2, 4, generator()) if pattern == "nm" else None
+    layer = linear(40, 64, mask)
+    sparse = sc.SparseLinear.from_dense(layer, mask, format=pattern)
+    kept = sparse.mask
+    x = x_for(layer, 2, 3)
+    for wanted, got in zip(gradients(layer, x), gradients(sparse, x), strict=True):
+        exact(got.detach(), wanted.detach())
+    assert sparse.values.grad is not None
+    dense_grad = FORMATS.get(pattern).unpack(sparse.values.grad, sparse.index)
+    exact(dense_grad, layer.weight.grad * kept)
+    slots = Header.read(sparse.index).nnz
+    exact(sparse.values.grad[slots:], torch.zeros(sparse.values.numel() - slots))
+
+
+@pytest.mark.parametrize("pattern", ["csr", "nm"])
+def test_pruned_weights_stay_zero_through_an_optimizer(pattern: str) -> None:
+    gen = generator()
+    mask = nm_mask(40, 64, 2, 4, gen) if pattern == "nm" else random_mask(40, 64, 0.3, gen)
+    sparse = sc.SparseLinear.from_dense(linear(40, 64, mask), mask, format=pattern)
+    optimizer = torch.optim.AdamW(sparse.parameters(), lr=0.1, weight_decay=0.1)
+    before = sparse.weight
+    for step in range(5):
+        optimizer.zero_grad()
+        sparse(x_for(linear(), 4) + step).square().mean().backward()
+        optimizer.step()
+    assert not torch.equal(sparse.weight, before)
+    exact(sparse.mask, mask)
+    exact(sparse.weight * ~mask, torch.zeros(40, 64))
+    slots = Header.read(sparse.index).nnz
+    exact(sparse.values.detach()[slots:], torch.zeros(sparse.values.numel() - slots))
+
+
+def test_what_only_gradients_need_is_made_when_one_is_wanted() -> None:
+    sparse = sc.SparseLinear.from_dense(linear()).eval()
+    x = x_for(linear(), 3)
+    assert sparse.transposed is None
+    sparse(x)
+    assert sparse.transposed is None, "x wants no gradient: nothing is to be made for it"
+    sparse(x.requires_grad_())
+    assert sparse.transposed is not None
+
+
+@pytest.mark.parametrize("carry", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_are_equal_and_apart(carry: object) -> None:
+    sparse = sc.SparseLinear.from_dense(linear())
+    sparse.keep_dense()
+    assert callable(carry)
+    twin = carry(sparse)
+    x = x_for(linear(), 3)
+    exact(twin(x), sparse(x))
+    exact(twin.index, sparse.index)
+    with torch.no_grad():
+        twin.values.zero_()
+        twin.bias.zero_()
+    exact(twin(x), torch.zeros(3, 40))
+    assert sparse(x).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_dtypes_change_as_in_a_dense_layer(dtype: torch.dtype) -> None:
+    layer = linear(40, 64, random_mask(40, 64, 0.1, generator()))
+    sparse = sc.SparseLinear.from_dense(layer)
+    sparse.keep_dense()
+    assert sparse.to(dtype) is sparse
+    assert {t.dtype for t in (sparse.values, sparse.bias, sparse.dense)} == {dtype}
+    assert sparse.index.dtype == torch.uint8
+    x = x_for(layer, 3)
+    # Sums of a few small integers: exact in bfloat16 too (below 2**8).
+    exact(sparse(x.to(dtype)), layer(x).to(dtype))
+    exact(sparse.weight, layer.weight.detach().to(dtype))
+    exact(sparse.float()(x), layer(x))
+    exact(sc.SparseLinear.from_dense(copy.deepcopy(layer).to(dtype)).weight, layer.weight.to(dtype))
+
+
+def test_autocast_gives_the_dtype_a_dense_layer_gives() -> None:
+    layer = linear(40, 64, random_mask(40, 64, 0.1, generator()))
+    sparse = sc.SparseLinear.from_dense(layer)
+    x = x_for(layer, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        exact(sparse(x), layer(x))
+        exact(sparse(x.bfloat16()), layer(x.bfloat16()))
+
+
+def test_a_wrong_width_is_named() -> None:
+    with pytest.raises(ValueError, match=r"x has 63 features but the weight expects 64"):
+        sc.SparseLinear.from_dense(linear())(torch.ones(3, 63))
+
+
+def test_memory_can_be_shared_between_processes() -> None:
+    sparse = sc.SparseLinear.from_dense(linear())
+    sparse.share_memory()
+    assert sparse.values.is_shared()
+    assert sparse.index.is_shared()
+    x = x_for(linear(), 3)
+    exact(sparse(x), linear()(x))
+
+
+def with_dense(verdict: str) -> sc.SparseLinear:
+    sparse = sc.SparseLinear.from_dense(linear()).eval()
+    sparse.index = with_verdicts(sparse.index, {3: verdict}, machine.stamp())
+    sparse.keep_dense()
+    return sparse
+
+
+def test_the_dense_copy_runs_where_the_verdict_says_so() -> None:
+    x = x_for(linear(), 3)
+    for verdict, seen in (("dense", 0.0), ("sparse", 1.0)):
+        layer = with_dense(verdict)
+        wanted = layer(x)
+        with torch.no_grad():
+            assert layer.dense is not None
+            layer.dense.zero_()
+            shift = F.linear(x, layer.weight)
+            exact(layer(x), layer.bias + shift * seen)
+        exact(with_dense(verdict)(x), wanted)
+
+
+def test_the_dense_copy_follows_the_values() -> None:
+    layer = with_dense("dense")
+    x = x_for(linear(), 3)
+    with torch.no_grad():
+        layer.values.mul_(2)
+        exact(layer(x), F.linear(x, linear().weight * 2, linear().bias))
+    layer.load_state_dict(sc.SparseLinear.from_dense(linear()).state_dict())
+    exact(layer(x), linear()(x))
+    layer.train()
+    with torch.no_grad():
+        layer.values.mul_(2)
+    exact(layer.eval().dense, linear().weight.detach() * 2)
+    assert layer.nbytes > 40 * 64 * 4
+
+
+def test_the_state_is_canonical_whatever_the_format() -> None:
+    mask = nm_mask(40, 64, 2, 4, generator())
+    layer = linear(40, 64, mask)
+    states = [
+        sc.SparseLinear.from_dense(layer, mask, format=name).state_dict() for name in ("csr", "nm")
+    ]
+    for state in states:
+        assert set(state) == {"mask", "values", "version", "bias"}
+        exact(state["values"], layer.weight.detach()[mask])
+        assert state["mask"].numel() == 40 * 64 // 8
+    for key, tensor in states[0].items():
+        exact(states[1][key], tensor)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_state_with_another_mask_is_repacked(assign: bool) -> None:
+    target = sc.SparseLinear.from_dense(linear(seed=5))
+    values = target.values
+    source = linear(40, 64, nm_mask(40, 64, 2, 4, generator(6)))
+    state = nn.Sequential(sc.SparseLinear.from_dense(source)).state_dict()
+    nn.Sequential(target).load_state_dict(state, assign=assign)
+    exact(target.weight, source.weight.detach())
+    exact(target(x_for(source, 3)), source(x_for(source, 3)))
+    assert target.values is values, "the optimizer would lose the parameter"
+
+
+def test_a_state_with_the_same_mask_keeps_verdicts_and_index() -> None:
+    layer = with_dense("dense")
+    index = layer.index.clone()
+    state = layer.state_dict()
+    state["values"] = state["values"] * 2
+    layer.load_state_dict(state)
+    exact(layer.index, index)
+    exact(layer.dense, linear().weight.detach() * 2)
+
+
+def test_assign_takes_the_dtype_of_the_state_and_copying_keeps_the_layers() -> None:
+    state = sc.SparseLinear.from_dense(linear()).to(torch.bfloat16).state_dict()
+    kept = sc.SparseLinear.from_dense(linear(seed=5))
+    kept.load_state_dict(state)
+    assert kept.values.dtype == torch.float32
+    kept.load_state_dict(state, assign=True)
+    assert kept.values.dtype == torch.bfloat16
+    assert kept.bias.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"mask": torch.zeros(5, dtype=torch.uint8)}, r"mask must be 320 bytes"),
+        ({"mask": torch.zeros(320, dtype=torch.uint8)}, r"mask keeps 0 weights but values holds"),
+        ({"mask": torch.zeros(320)}, r"mask must be 320 bytes \(uint8\)"),
+        ({"values": torch.zeros(3)}, r"mask keeps \d+ weights but values holds 3"),
+        ({"values": torch.zeros(3, 3)}, r"values must be 1-D and floating"),
+        ({"version": torch.tensor(99)}, r"version 99 of the sparse layout was saved"),
+        ({"bias": torch.zeros(3)}, r"bias must be \[40\], got \[3\]"),
+        ({"extra": torch.zeros(3)}, r'Unexpected key\(s\) in state_dict: "extra"'),
+        ({"values": None}, r'Missing key\(s\) in state_dict: "values"'),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused(change: dict[str, Tensor | None], match: str) -> None:
+    layer = sc.SparseLinear.from_dense(linear())
+    state = {k: v for k, v in {**layer.state_dict(), **change}.items() if v is not None}
+    before = layer.weight
+    with pytest.raises(RuntimeError, match=match):
+        layer.load_state_dict(state)
+    exact(layer.weight, before)
+
+
+def test_a_dense_checkpoint_is_refused_with_the_way_out() -> None:
+    with pytest.raises(RuntimeError, match=r"0\.weight is a dense weight.*convert that"):
+        nn.Sequential(sc.SparseLinear.from_dense(linear())).load_state_dict(
+            nn.Sequential(linear()).state_dict()
+        )
+
+
+def test_spare_bits_of_a_mask_must_be_zero() -> None:
+    layer = sc.SparseLinear.from_dense(linear(3, 3, torch.ones(3, 3, dtype=torch.bool)))
+    state = layer.state_dict()
+    state["mask"][1] |= 128
+    with pytest.raises(RuntimeError, match="bits set beyond"):
+        layer.load_state_dict(state)
+
+
+@pytest.mark.parametrize("wrong", [nn.Conv2d(3, 3, 3), nn.Embedding(3, 3), nn.LSTM(3, 3)])
+def test_other_layers_are_refused(wrong: nn.Module) -> None:
+    with pytest.raises(TypeError, match=rf"linear: wanted nn.Linear.*{type(wrong).__name__} is"):
+        sc.SparseLinear.from_dense(wrong)
+
+
+def test_masks_and_formats_that_do_not_fit_are_refused() -> None:
+    layer = linear()
+    with pytest.raises(ValueError, match=r"mask: wanted the weight's shape.*\[40, 64\], got \[3"):
+        sc.SparseLinear.from_dense(layer, torch.ones(3, 64))
+    with pytest.raises(TypeError, match="mask: wanted a tensor"):
+        sc.SparseLinear.from_dense(layer, [1, 2])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"unknown format 'coo'; known: csr, nm"):
+        sc.SparseLinear.from_dense(layer, format="coo")
+    with pytest.raises(ValueError, match=r"format: 'nm' does not fit.*use format='csr'"):
+        sc.SparseLinear.from_dense(layer, format="nm")
+    with pytest.raises(TypeError, match="no shape yet"):
+        sc.SparseLinear.from_dense(nn.LazyLinear(3))
+    with pytest.raises(TypeError, match="meta device"):
+        sc.SparseLinear.from_dense(nn.Linear(3, 3, device="meta"))
+
+
+def test_layers_larger_than_a_block_agree_too() -> None:
+    shape = DEFAULT_LAYOUT.row_block + 1, 2 * DEFAULT_LAYOUT.k_block + 1
+    layer = linear(*shape)
+    exact(sc.SparseLinear.from_dense(layer)(x_for(layer, 3)), layer(x_for(layer, 3)))
