@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
@@ -68,12 +69,11 @@ def pick(op: str, index: Tensor, rows: int) -> str:
     """
     if not _extension.load():
         return "reference"
-    function = _text("secateur_pick")
-    function.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64]
-    name = function(op.encode(), index.data_ptr(), rows).decode()
+    header = ctypes.c_void_p(index.data_ptr())
+    name = _text("secateur_pick")(op.encode(), header, ctypes.c_int64(rows)).decode()
     if not name:
         raise ValueError(f"op must be one of {sorted({k.op for k in kernels()})}, got {op!r}")
-    return str(name)
+    return name
 
 
 @contextlib.contextmanager
@@ -96,7 +96,7 @@ def forced(name: str) -> Iterator[None]:
         force(b"")
 
 
-def _text(symbol: str) -> ctypes._FuncPointer:  # type: ignore[name-defined]
+def _text(symbol: str) -> Callable[..., bytes]:
     function = getattr(_extension.library(), symbol)
     function.restype = ctypes.c_char_p
-    return function
+    return cast("Callable[..., bytes]", function)
