@@ -1,8 +1,7 @@
-"""A linear op over any packed format: schema, reference, shape rule, gradient.
+"""A linear op over any packed format: schema, shape rule, gradient, and which op a call takes.
 
-y = act(x Wᵀ + bias) + residual, a sum over the KEPT positions of W only: inf in x at a pruned
-position does not become NaN. The reference below is the definition; it runs on every device that
-has no kernel of its own, and wherever a kernel does not take the dtype.
+What is computed is defined in _reference.py; that runs on every device that has no kernel of its
+own, and wherever a kernel does not take the dtype.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from secateur.formats import FORMATS, Header, permutation
+from secateur.ops import _reference
 from secateur.ops._call import ACTIVATIONS, Call, check, check_transposed
 
 _LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
@@ -28,9 +28,6 @@ _DX = (
     "(Tensor grad_y, Tensor values, Tensor index, Tensor? transposed=None, *, int in_features)"
     " -> Tensor"
 )
-
-# Elements of the largest temporary of the reference: 4 MiB of float32, which stays in cache.
-_BUFFER = 2**20
 
 
 class LinearOp:
@@ -86,12 +83,7 @@ class LinearOp:
         options: Any = {"out_features": out_features, "act": act}
         # A kernel sees neither of these: it would add the residual in the wrong places.
         if act not in ACTIVATIONS or residual is not None or values.dim() != 1:
-            check(
-                self.name,
-                self.format.code,
-                Call(*tensors, **options),
-                None,
-            )
+            check(self.name, self.format.code, Call(*tensors, **options), None)
         result: Tensor
         try:
             result = op(*tensors, **options)
@@ -103,52 +95,21 @@ class LinearOp:
         return result
 
     def reference(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The definition of the op: the schema's arguments, y of x's dtype."""
-        call, header = self._read(*args, **kwargs)
-        rows, columns = self.format.positions(call.index)
-        wide = _accumulator(call.x, call.values)
-        x = call.x.reshape(-1, header.in_features).to(wide)
-        y = sum_over_kept(x, call.values[: header.nnz].to(wide), rows, columns, call.out_features)
-        return _finish(call, y if call.bias is None else y + call.bias)
+        """Check the schema's arguments and run the definition."""
+        call, _ = self._read(*args, **kwargs)
+        return _reference.linear(self.format, call)
 
     def default(self, *args: Any, **kwargs: Any) -> Tensor:
         """What devices without a kernel run: dense where that was measured faster."""
         call, header = self._read(*args, **kwargs)
         if call.dense is None or header.verdict(_row_count(call.x)) != "dense":
-            return self.reference(*args, **kwargs)
+            return _reference.linear(self.format, call)
         bias = None if call.bias is None else call.bias.to(call.x.dtype)
-        return _finish(call, F.linear(call.x, call.dense.to(call.x.dtype), bias))
+        return _reference.finish(call, F.linear(call.x, call.dense.to(call.x.dtype), bias))
 
     def dw(self, grad_y: Tensor, x: Tensor, index: Tensor, length: int) -> Tensor:
-        """Gradient of the values: (grad_yᵀ x) at the kept positions, zero in the padding.
-
-        Args:
-            grad_y: [..., out].
-            x: [..., in].
-            index: of the weight.
-            length: of the values.
-
-        Returns:
-            [length], of grad_y's dtype. One row block of the dense gradient exists at a time.
-        """
-        header = Header.read(index)
-        wide = _accumulator(grad_y, x)
-        grad_y_wide = grad_y.reshape(-1, header.out_features).to(wide)
-        x = x.reshape(-1, header.in_features).to(wide)
-        rows, columns = self.format.positions(index)
-        spans = header.layout.row_spans(header.out_features)
-        starts = torch.tensor([start for start, _ in spans[1:]], device=rows.device)
-        block_of_value = torch.bucketize(rows, starts, right=True)
-        sizes = torch.bincount(block_of_value, minlength=len(spans)).tolist()
-
-        result = x.new_zeros(length)
-        first = 0
-        for (start, end), size in zip(spans, sizes, strict=True):
-            part = slice(first, first + size)
-            block = grad_y_wide[:, start:end].T @ x
-            result[part] = block[rows[part] - start, columns[part]]
-            first += size
-        return result.to(grad_y.dtype)
+        """Gradient of the values; see `_reference.grad_values`."""
+        return _reference.grad_values(self.format, grad_y, x, index, length)
 
     def dx(
         self,
@@ -240,30 +201,6 @@ class LinearOp:
         if needs_x:
             by_x = self._dx(grad_y, grad, index, None, in_features=x.shape[-1]).to(x.dtype)
         return by_grad_y, by_x, None, None
-
-
-def sum_over_kept(
-    x: Tensor, values: Tensor, rows: Tensor, columns: Tensor, out_features: int
-) -> Tensor:
-    """Multiply x ([rows of x, in]) by the sparse weight's transpose: [rows of x, out]."""
-    y = x.new_zeros(out_features, len(x))
-    step = max(1, _BUFFER // max(1, len(x)))
-    for start in range(0, len(values), step):
-        part = slice(start, start + step)
-        y.index_add_(0, rows[part], values[part, None] * x.T[columns[part]])
-    return y.T
-
-
-def _finish(call: Call, y: Tensor) -> Tensor:
-    y = ACTIVATIONS[call.act].forward(y).reshape(call.y_shape)
-    if call.residual is not None:
-        y = y + call.residual
-    return y.to(call.x.dtype).contiguous()
-
-
-def _accumulator(*tensors: Tensor) -> torch.dtype:
-    """float32, or float64 where an operand is that."""
-    return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32
 
 
 def _row_count(x: Tensor) -> int:
