@@ -9,8 +9,8 @@ namespace secateur::bind {
 inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
   STD_TORCH_CHECK(c.index.is_contiguous() && c.values.is_contiguous(), op,
                   ": values and index must be contiguous");
-  STD_TORCH_CHECK(c.index.numel() >= static_cast<std::int64_t>(sizeof(Header)), op,
-                  ": index has ", c.index.numel(), " bytes, fewer than its header");
+  STD_TORCH_CHECK(c.index.numel() >= static_cast<std::int64_t>(sizeof(Header)), op, ": index has ",
+                  c.index.numel(), " bytes, fewer than its header");
   const Header& h = *static_cast<const Header*>(c.index.const_data_ptr());
   STD_TORCH_CHECK(h.magic == kMagic && h.version == kLayoutVersion && h.format == format, op,
                   ": index is not a packed weight of this op (magic ", h.magic, ", version ",
@@ -23,8 +23,8 @@ inline const Header& checked_header(const LinearCall& c, Format format, const ch
                   " elements but the index names ", h.nnz);
   STD_TORCH_CHECK(c.values.is_cpu() && c.index.is_cpu(), op,
                   ": x is on the CPU but the packed weight is not; move the layer with .to('cpu')");
-  const bool bias_fits = !c.bias || (c.bias->numel() == h.out_features &&
-                                     c.bias->scalar_type() == c.x.scalar_type());
+  const bool bias_fits =
+      !c.bias || (c.bias->numel() == h.out_features && c.bias->scalar_type() == c.x.scalar_type());
   STD_TORCH_CHECK(bias_fits, op, ": bias must have ", h.out_features, " elements of x's dtype");
   const std::int64_t rows = h.in_features ? c.x.numel() / h.in_features : 0;
   const bool residual_fits = !c.residual || (c.residual->numel() == rows * h.out_features &&
@@ -35,8 +35,7 @@ inline const Header& checked_header(const LinearCall& c, Format format, const ch
 
 // True if x is a matrix of rows a fixed stride apart, each row contiguous.
 inline bool rows_evenly_apart(const torch::stable::Tensor& x) {
-  return x.is_contiguous() ||
-         (x.dim() == 2 && x.stride(1) == 1 && x.stride(0) >= x.size(1));
+  return x.is_contiguous() || (x.dim() == 2 && x.stride(1) == 1 && x.stride(0) >= x.size(1));
 }
 
 // A verdict timed on another machine is replaced by the cost model: one row of x is bound by bytes

@@ -25,17 +25,18 @@ Tensor dispatch(const char* op, const char* overload, std::array<StableIValue, N
 }
 
 Tensor by_reference(const char* op, const LinearCall& c) {
-  return dispatch<10>(op, "",
-                      {from(c.x), from(c.values), from(c.index), from(c.bias), from(c.residual),
-                       from(c.scale), from(c.dense), from(c.transposed), from(c.out_features),
-                       from(c.act)});
+  return dispatch<10>(
+      op, "",
+      {from(c.x), from(c.values), from(c.index), from(c.bias), from(c.residual), from(c.scale),
+       from(c.dense), from(c.transposed), from(c.out_features), from(c.act)});
 }
 
 Tensor activated(const Tensor& y, const std::string& act) {
   if (act == "relu") return dispatch<1>("aten::relu", "", {from(y)});
   if (act == "silu") return dispatch<1>("aten::silu", "", {from(y)});
   if (act == "gelu" || act == "gelu_tanh")
-    return dispatch<2>("aten::gelu", "", {from(y), from(std::string(act == "gelu" ? "none" : "tanh"))});
+    return dispatch<2>("aten::gelu", "",
+                       {from(y), from(std::string(act == "gelu" ? "none" : "tanh"))});
   return y;
 }
 
@@ -86,12 +87,16 @@ void run(const Kernel& kernel, const LinearArgs& args) {
                   " bytes of scratch");
 }
 
-Act fused(const std::string& act) { return act == "relu" ? Act::relu : Act::none; }
+Act act_named(const std::string& act) {
+  constexpr std::array<const char*, 5> kNames = {"none", "relu", "gelu", "gelu_tanh", "silu"};
+  for (std::size_t i = 0; i < kNames.size(); ++i)
+    if (act == kNames[i]) return static_cast<Act>(i);
+  STD_TORCH_CHECK(false, "act must be one of none, relu, gelu, gelu_tanh, silu; got ", act);
+}
 
 }  // namespace
 
-Tensor linear(const KernelTable& table, Format format, const char* reference,
-              const LinearCall& c) {
+Tensor linear(const KernelTable& table, Format format, const char* reference, const LinearCall& c) {
   if (c.x.scalar_type() != ScalarType::Float || c.values.scalar_type() != ScalarType::Float ||
       c.scale)
     return by_reference(reference, c);
@@ -106,11 +111,10 @@ Tensor linear(const KernelTable& table, Format format, const char* reference,
   if (y.numel() == 0) return y;
 
   const Tensor x = rows_evenly_apart(c.x) ? c.x : torch::stable::contiguous(c.x);
-  const Act act = fused(c.act);
-  const bool all_fused = act != Act::none || c.act == "none";
-  const OptionalTensor bias = c.bias ? OptionalTensor(torch::stable::contiguous(*c.bias)) : std::nullopt;
-  const OptionalTensor residual =
-      c.residual && all_fused ? OptionalTensor(torch::stable::contiguous(*c.residual)) : std::nullopt;
+  const auto packed = [](const OptionalTensor& t) {
+    return t ? OptionalTensor(torch::stable::contiguous(*t)) : std::nullopt;
+  };
+  const OptionalTensor bias = packed(c.bias), residual = packed(c.residual);
   const LinearArgs args{
       .weight = &h,
       .values = static_cast<const float*>(c.values.const_data_ptr()),
@@ -120,12 +124,12 @@ Tensor linear(const KernelTable& table, Format format, const char* reference,
       .bias = bias ? static_cast<const float*>(bias->const_data_ptr()) : nullptr,
       .residual = residual ? static_cast<const float*>(residual->const_data_ptr()) : nullptr,
       .rows = rows,
-      .act = act,
+      .act = act_named(c.act),
   };
   const Kernel* kernel = pick(table, h, rows);
   STD_TORCH_CHECK(kernel != nullptr, table.op, ": no kernel runs this weight; reinstall secateur");
   run(*kernel, args);
-  return all_fused ? y : plus(activated(y, c.act), c.residual);
+  return y;
 }
 
 }  // namespace secateur::bind

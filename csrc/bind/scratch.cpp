@@ -21,7 +21,8 @@ float* thread_scratch(std::int64_t floats) {
   thread_local Buffer buffer;
   if (floats > buffer.count) {
     buffer.floats.reset();
-    const std::size_t bytes = (static_cast<std::size_t>(floats) * sizeof(float) + 4095) / 4096 * 4096;
+    const std::size_t bytes =
+        (static_cast<std::size_t>(floats) * sizeof(float) + 4095) / 4096 * 4096;
     buffer.floats.reset(static_cast<float*>(std::aligned_alloc(4096, bytes)));
     buffer.count = buffer.floats ? floats : 0;
   }

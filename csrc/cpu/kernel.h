@@ -12,13 +12,13 @@ enum class Isa : std::uint8_t { portable = 0, avx2 = 1, avx512 = 2 };
 enum class Act : std::uint8_t { none, relu, gelu, gelu_tanh, silu };
 
 struct LinearArgs {
-  const Header* weight;           // start of `index`
-  const float* values;            // in the index's order
-  const float* x;                 // [rows, in_features]
-  std::int64_t x_stride;          // elements between rows of x
-  float* y;                       // [rows, out_features], contiguous
-  const float* bias;              // [out_features] or null
-  const float* residual;          // [rows, out_features], contiguous, or null
+  const Header* weight;   // start of `index`
+  const float* values;    // in the index's order
+  const float* x;         // [rows, in_features]
+  std::int64_t x_stride;  // elements between rows of x
+  float* y;               // [rows, out_features], contiguous
+  const float* bias;      // [out_features] or null
+  const float* residual;  // [rows, out_features], contiguous, or null
   std::int64_t rows;
   Act act;
 };
@@ -42,7 +42,7 @@ struct Kernel {
 }  // namespace secateur
 
 // The last lines of a kernel's file; the build gives each file its name and instruction set.
-#define SECATEUR_REGISTER(rank, scratch_floats, run)              \
-  extern const secateur::Kernel SECATEUR_KERNEL;                  \
-  constinit const secateur::Kernel SECATEUR_KERNEL = {            \
-      SECATEUR_KERNEL_NAME, SECATEUR_KERNEL_ISA, rank, scratch_floats, run}
+#define SECATEUR_REGISTER(rank, scratch_floats, run)                                             \
+  extern const secateur::Kernel SECATEUR_KERNEL;                                                 \
+  constinit const secateur::Kernel SECATEUR_KERNEL = {SECATEUR_KERNEL_NAME, SECATEUR_KERNEL_ISA, \
+                                                      rank, scratch_floats, run}

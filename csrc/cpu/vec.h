@@ -23,7 +23,6 @@ constexpr int kLanes = 4;
 
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef float UnalignedVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-typedef std::int32_t IntVec __attribute__((vector_size(kLanes * 4)));
 
 SECATEUR_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 SECATEUR_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }

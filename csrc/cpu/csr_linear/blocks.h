@@ -16,8 +16,8 @@ struct CsrCursor {
 
   CsrCursor(const secateur::LinearArgs& a, std::int64_t row_block, std::int64_t k_block) {
     const secateur::Header& h = *a.weight;
-    const auto& b = secateur::section<secateur::Block>(
-        h, h.table)[row_block * secateur::k_blocks(h) + k_block];
+    const auto& b =
+        secateur::section<secateur::Block>(h, h.table)[row_block * secateur::k_blocks(h) + k_block];
     w = a.values + b.first_value;
     column = secateur::section<std::uint8_t>(h, h.columns) + b.first_value;
     row = secateur::section<std::uint16_t>(h, h.rows) + b.first_row;

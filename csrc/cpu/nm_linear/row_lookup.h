@@ -28,8 +28,8 @@ struct LaneColumns {
     __m512i word = _mm512_set1_epi32(static_cast<int>(codes[0]));
     if constexpr (kBits == 4)
       word = _mm512_mask_set1_epi32(word, 0xFF00, static_cast<int>(codes[1]));
-    const __m512i code = _mm512_and_si512(_mm512_srlv_epi32(word, shift),
-                                          _mm512_set1_epi32((1 << kBits) - 1));
+    const __m512i code =
+        _mm512_and_si512(_mm512_srlv_epi32(word, shift), _mm512_set1_epi32((1 << kBits) - 1));
     return _mm512_add_epi32(start, code);
   }
 };

@@ -54,8 +54,8 @@ SECATEUR_INLINE __m128 sums_of_4(const __m512 (&v)[4]) {
   SECATEUR_UNROLL
   for (int i = 0; i < 4; ++i)
     half[i] = _mm256_add_ps(_mm512_castps512_ps256(v[i]), _mm512_extractf32x8_ps(v[i], 1));
-  const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]),
-                                      _mm256_hadd_ps(half[2], half[3]));
+  const __m256 pairs =
+      _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]), _mm256_hadd_ps(half[2], half[3]));
   return _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
 }
 

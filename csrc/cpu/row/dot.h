@@ -1,5 +1,6 @@
-// Kept weights of one row times one row of x, for every ISA: x is fetched a float at a time, four to
-// a vector. Bound: load ports, 1 + 1/8 + 1/4 loads a weight. No gather: it is slow wherever timed.
+// Kept weights of one row times one row of x, for every ISA: x is fetched a float at a time, four
+// to a vector. Bound: load ports, 1 + 1/8 + 1/4 loads a weight. No gather: it is slow wherever
+// timed.
 #pragma once
 
 #include <cstring>

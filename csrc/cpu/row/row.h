@@ -1,4 +1,5 @@
-// The one-row kernel of any format. `Blocks` multiplies one (row block, K block) with its piece of x.
+// The one-row kernel of any format. `Blocks` multiplies one (row block, K block) with its piece of
+// x.
 #pragma once
 
 #include "cpu/kernel.h"

@@ -10,11 +10,11 @@ namespace {
 using secateur::Act;
 
 struct Store {
-  float* y;                // y[0, first output of this block]
-  const float* residual;   // the same element of the residual, or null
-  std::int64_t stride;     // elements between rows of y and of the residual
-  std::int64_t rows;       // rows of y to write, at most the tile
-  std::int64_t outputs;    // consecutive outputs
+  float* y;               // y[0, first output of this block]
+  const float* residual;  // the same element of the residual, or null
+  std::int64_t stride;    // elements between rows of y and of the residual
+  std::int64_t rows;      // rows of y to write, at most the tile
+  std::int64_t outputs;   // consecutive outputs
   Act act;
 };
 

@@ -1,7 +1,7 @@
-// The many-rows kernel of any format: cuts the rows of x into the widest tiles that pay, packs each,
-// and walks row blocks, then K blocks, so that one block's panel stays in L1 and its sums in L2.
-// Source of the scheme: Elsen et al., "Fast Sparse ConvNets" (CVPR 2020); K blocks and row runs are
-// added here. `Blocks` is the format: it multiplies one (row block, K block) with its panel.
+// The many-rows kernel of any format: cuts the rows of x into the widest tiles that pay, packs
+// each, and walks row blocks, then K blocks, so that one block's panel stays in L1 and its sums in
+// L2. Source of the scheme: Elsen et al., "Fast Sparse ConvNets" (CVPR 2020); K blocks and row runs
+// are added here. `Blocks` is the format: it multiplies one (row block, K block) with its panel.
 #pragma once
 
 #include "cpu/kernel.h"
@@ -73,7 +73,7 @@ void tiled_run(const LinearArgs& a, const Part& part, float* scratch) {
   tiled_rows<Blocks, kWidest>(a, part, part.row_begin, scratch);
 }
 
-int tiled_rank(const Header&, std::int64_t rows) { return rows > 0 ? 1 : 0; }
+int tiled_rank(const Header&, std::int64_t) { return 1; }
 
 std::int64_t tiled_scratch(const Header& h, std::int64_t) {
   return (static_cast<std::int64_t>(h.in_features) + h.row_block) * kWidest * kLanes;
