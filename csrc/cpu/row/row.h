@@ -31,7 +31,7 @@ void row_run(const LinearArgs& a, const Part& part, float* scratch) {
   }
 }
 
-int row_rank(const Header&, std::int64_t rows) { return rows == 1 ? 2 : 0; }
+[[maybe_unused]] int row_rank(const Header&, std::int64_t rows) { return rows == 1 ? 2 : 0; }
 
 std::int64_t row_scratch(const Header& h, std::int64_t) {
   return static_cast<std::int64_t>(h.row_block) + kLanes;
