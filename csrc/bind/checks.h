@@ -6,6 +6,13 @@
 
 namespace secateur::bind {
 
+inline bool shaped_like_y(const Tensor& t, const LinearCall& c) {
+  bool same = t.dim() == c.x.dim();
+  for (std::int64_t i = 0; same && i < t.dim(); ++i)
+    same = t.size(i) == (i + 1 < t.dim() ? c.x.size(i) : c.out_features);
+  return same;
+}
+
 inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
   STD_TORCH_CHECK(c.index.is_contiguous() && c.values.is_contiguous(), op,
                   ": values and index must be contiguous");
@@ -23,13 +30,10 @@ inline const Header& checked_header(const LinearCall& c, Format format, const ch
                   " elements but the index names ", h.nnz);
   STD_TORCH_CHECK(c.values.is_cpu() && c.index.is_cpu(), op,
                   ": x is on the CPU but the packed weight is not; move the layer with .to('cpu')");
-  const bool bias_fits =
-      !c.bias || (c.bias->numel() == h.out_features && c.bias->scalar_type() == c.x.scalar_type());
-  STD_TORCH_CHECK(bias_fits, op, ": bias must have ", h.out_features, " elements of x's dtype");
-  const std::int64_t rows = h.in_features ? c.x.numel() / h.in_features : 0;
-  const bool residual_fits = !c.residual || (c.residual->numel() == rows * h.out_features &&
-                                             c.residual->scalar_type() == c.x.scalar_type());
-  STD_TORCH_CHECK(residual_fits, op, ": residual must have y's shape and dtype");
+  STD_TORCH_CHECK(!c.bias || c.bias->numel() == h.out_features, op, ": bias must have ",
+                  h.out_features, " elements");
+  STD_TORCH_CHECK(!c.residual || shaped_like_y(*c.residual, c), op,
+                  ": residual must have y's shape");
   return h;
 }
 

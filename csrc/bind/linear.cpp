@@ -24,6 +24,11 @@ Tensor dispatch(const char* op, const char* overload, std::array<StableIValue, N
   return to<Tensor>(stack[0]);
 }
 
+bool all_float32(const LinearCall& c) {
+  const auto is = [](const Tensor& t) { return t.scalar_type() == ScalarType::Float; };
+  return is(c.x) && is(c.values) && (!c.bias || is(*c.bias)) && (!c.residual || is(*c.residual));
+}
+
 Tensor by_reference(const char* op, const LinearCall& c) {
   return dispatch<10>(
       op, "",
@@ -41,8 +46,7 @@ Tensor activated(const Tensor& y, const std::string& act) {
 }
 
 Tensor plus(const Tensor& y, const OptionalTensor& residual) {
-  if (!residual) return y;
-  return dispatch<3>("aten::add", "Tensor", {from(y), from(*residual), from(1.0)});
+  return residual ? torch::stable::subtract(y, *residual, -1.0) : y;  // the stable ABI has no add
 }
 
 Tensor by_dense(const LinearCall& c) {
@@ -97,9 +101,7 @@ Act act_named(const std::string& act) {
 }  // namespace
 
 Tensor linear(const KernelTable& table, Format format, const char* reference, const LinearCall& c) {
-  if (c.x.scalar_type() != ScalarType::Float || c.values.scalar_type() != ScalarType::Float ||
-      c.scale)
-    return by_reference(reference, c);
+  if (!all_float32(c) || c.scale) return by_reference(reference, c);
   const Header& h = checked_header(c, format, table.op);
   const std::int64_t rows = c.x.numel() / std::max<std::int64_t>(1, h.in_features);
   if (c.dense && believed_verdict(h, rows) == Verdict::dense) return by_dense(c);
