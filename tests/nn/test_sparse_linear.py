@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 import secateur as sc
-from secateur.formats import DEFAULT_LAYOUT, FORMATS, Header, with_verdicts
+from secateur.formats import DEFAULT_LAYOUT, FORMATS, Header
 from secateur.nn.packing import choose, n_of_m
-from secateur.planning import machine
+from tests.nn.layers import linear, with_dense, x_for
 from tests.support.data import generator, integers, masks, nm_mask, random_mask
 from tests.support.judge import exact
 
@@ -30,19 +30,6 @@ class Conv1D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.weight + self.bias
-
-
-def linear(out: int = 40, in_: int = 64, mask: Tensor | None = None, seed: int = 0) -> nn.Linear:
-    gen = generator(seed)
-    layer = nn.Linear(in_, out)
-    mask = random_mask(out, in_, 0.3, gen) if mask is None else mask
-    layer.weight = nn.Parameter(integers((out, in_), gen) * mask)
-    layer.bias = nn.Parameter(integers((out,), gen))
-    return layer
-
-
-def x_for(layer: nn.Linear, *lead: int) -> Tensor:
-    return integers((*lead, layer.in_features), generator(1))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 64), (40, 1), (33, 65), (513, 200)])
@@ -296,13 +283,6 @@ def test_memory_can_be_shared_between_processes() -> None:
     exact(sparse(x), linear()(x))
 
 
-def with_dense(verdict: str) -> sc.SparseLinear:
-    sparse = sc.SparseLinear.from_dense(linear()).eval()
-    sparse.index = with_verdicts(sparse.index, {3: verdict}, machine.stamp())
-    sparse.keep_dense()
-    return sparse
-
-
 def test_the_dense_copy_runs_where_the_verdict_says_so() -> None:
     x = x_for(linear(), 3)
     for verdict, seen in (("dense", 0.0), ("sparse", 1.0)):
@@ -327,92 +307,16 @@ def test_the_dense_copy_follows_the_values() -> None:
     layer.train()
     with torch.no_grad():
         layer.values.mul_(2)
+    exact(copy.deepcopy(layer).dense, linear().weight.detach() * 2)
     exact(layer.eval().dense, linear().weight.detach() * 2)
     assert layer.nbytes > 40 * 64 * 4
 
 
-def test_the_state_is_canonical_whatever_the_format() -> None:
-    mask = nm_mask(40, 64, 2, 4, generator())
-    layer = linear(40, 64, mask)
-    states = [
-        sc.SparseLinear.from_dense(layer, mask, format=name).state_dict() for name in ("csr", "nm")
-    ]
-    for state in states:
-        assert set(state) == {"mask", "values", "version", "bias"}
-        exact(state["values"], layer.weight.detach()[mask])
-        assert state["mask"].numel() == 40 * 64 // 8
-    for key, tensor in states[0].items():
-        exact(states[1][key], tensor)
-
-
-@pytest.mark.parametrize("assign", [False, True])
-def test_a_state_with_another_mask_is_repacked(assign: bool) -> None:
-    target = sc.SparseLinear.from_dense(linear(seed=5))
-    values = target.values
-    source = linear(40, 64, nm_mask(40, 64, 2, 4, generator(6)))
-    state = nn.Sequential(sc.SparseLinear.from_dense(source)).state_dict()
-    nn.Sequential(target).load_state_dict(state, assign=assign)
-    exact(target.weight, source.weight.detach())
-    exact(target(x_for(source, 3)), source(x_for(source, 3)))
-    assert target.values is values, "the optimizer would lose the parameter"
-
-
-def test_a_state_with_the_same_mask_keeps_verdicts_and_index() -> None:
-    layer = with_dense("dense")
-    index = layer.index.clone()
-    state = layer.state_dict()
-    state["values"] = state["values"] * 2
-    layer.load_state_dict(state)
-    exact(layer.index, index)
-    exact(layer.dense, linear().weight.detach() * 2)
-
-
-def test_assign_takes_the_dtype_of_the_state_and_copying_keeps_the_layers() -> None:
-    state = sc.SparseLinear.from_dense(linear()).to(torch.bfloat16).state_dict()
-    kept = sc.SparseLinear.from_dense(linear(seed=5))
-    kept.load_state_dict(state)
-    assert kept.values.dtype == torch.float32
-    kept.load_state_dict(state, assign=True)
-    assert kept.values.dtype == torch.bfloat16
-    assert kept.bias.dtype == torch.bfloat16
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        ({"mask": torch.zeros(5, dtype=torch.uint8)}, r"mask must be 320 bytes"),
-        ({"mask": torch.zeros(320, dtype=torch.uint8)}, r"mask keeps 0 weights but values holds"),
-        ({"mask": torch.zeros(320)}, r"mask must be 320 bytes \(uint8\)"),
-        ({"values": torch.zeros(3)}, r"mask keeps \d+ weights but values holds 3"),
-        ({"values": torch.zeros(3, 3)}, r"values must be 1-D and floating"),
-        ({"version": torch.tensor(99)}, r"version 99 of the sparse layout was saved"),
-        ({"bias": torch.zeros(3)}, r"bias must be \[40\], got \[3\]"),
-        ({"extra": torch.zeros(3)}, r'Unexpected key\(s\) in state_dict: "extra"'),
-        ({"values": None}, r'Missing key\(s\) in state_dict: "values"'),
-    ],
-)
-def test_a_state_that_does_not_fit_is_refused(change: dict[str, Tensor | None], match: str) -> None:
-    layer = sc.SparseLinear.from_dense(linear())
-    state = {k: v for k, v in {**layer.state_dict(), **change}.items() if v is not None}
-    before = layer.weight
-    with pytest.raises(RuntimeError, match=match):
-        layer.load_state_dict(state)
-    exact(layer.weight, before)
-
-
-def test_a_dense_checkpoint_is_refused_with_the_way_out() -> None:
-    with pytest.raises(RuntimeError, match=r"0\.weight is a dense weight.*convert that"):
-        nn.Sequential(sc.SparseLinear.from_dense(linear())).load_state_dict(
-            nn.Sequential(linear()).state_dict()
-        )
-
-
-def test_spare_bits_of_a_mask_must_be_zero() -> None:
-    layer = sc.SparseLinear.from_dense(linear(3, 3, torch.ones(3, 3, dtype=torch.bool)))
-    state = layer.state_dict()
-    state["mask"][1] |= 128
-    with pytest.raises(RuntimeError, match="bits set beyond"):
-        layer.load_state_dict(state)
+def test_made_and_run_in_inference_mode() -> None:
+    with torch.inference_mode():
+        layer = with_dense("dense")
+        exact(layer(x_for(linear(), 3)), linear()(x_for(linear(), 3)))
+        exact(layer.float()(x_for(linear(), 3)), linear()(x_for(linear(), 3)))
 
 
 @pytest.mark.parametrize("wrong", [nn.Conv2d(3, 3, 3), nn.Embedding(3, 3), nn.LSTM(3, 3)])

@@ -61,7 +61,8 @@ class FileSpec:
     def to_metadata(self) -> dict[str, str]:
         """Return the metadata of a safetensors file."""
         data = {"version": VERSION, **asdict(self)}
-        return {"format": "pt", KEY: json.dumps(data, separators=(",", ":"))}
+        # One key: safetensors writes several in an order that changes from file to file.
+        return {KEY: json.dumps(data, separators=(",", ":"))}
 
 
 def read(metadata: Mapping[str, str] | None) -> FileSpec:

@@ -31,7 +31,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     Raises:
         ImportError: if safetensors is not installed.
         TypeError: if `model` is no module.
-        ValueError: if a tensor has no values (meta device).
+        ValueError: if a tensor has no values (meta device), or a module keeps extra state.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: wanted a torch.nn.Module, got {type(model).__name__}")
@@ -99,8 +99,12 @@ def _own(module: nn.Module) -> Iterable[tuple[str, object, Tensor]]:
     state: dict[str, Tensor] = {}
     module._save_to_state_dict(state, "", True)
     for name, tensor in state.items():
-        if isinstance(tensor, Tensor):
-            yield name, _identity(tensor), tensor.detach()
+        if not isinstance(tensor, Tensor) or name.endswith("_extra_state"):
+            raise ValueError(
+                f"model: {type(module).__name__} keeps {name!r} beside its tensors; a file without "
+                "pickle cannot hold it"
+            )
+        yield name, _identity(tensor), tensor.detach()
 
 
 def _identity(tensor: Tensor) -> object:

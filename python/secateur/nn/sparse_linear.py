@@ -29,7 +29,7 @@ class SparseLinear(nn.Module):
         index: uint8 [bytes], header and positions; see secateur.formats.
         bias: [out_features] or None.
         dense: [out_features, in_features] or None: a dense copy for the row counts where the
-            sparse kernel was measured to lose. It follows `values`, and is not used in training.
+            sparse kernel was measured to lose. It follows `values`; training does not use it.
         format: name of the packed format.
 
     Shape:
@@ -123,7 +123,8 @@ class SparseLinear(nn.Module):
             values,
             buffers["index"],
             bias,
-            dense=None if self.training else buffers["dense"],
+            # A graph that trains cannot bring the copy up to date after each step.
+            dense=None if self.training and torch.is_grad_enabled() else buffers["dense"],
             transposed=buffers["transposed"],
             out_features=self.out_features,
         )
@@ -131,8 +132,12 @@ class SparseLinear(nn.Module):
 
     def _refresh(self) -> None:
         """Bring the dense copy up to date with the values."""
-        if self.dense is not None and self.values._version != self._dense_is_of:
+        if self.dense is not None and self._age() != self._dense_is_of:
             self.keep_dense()
+
+    def _age(self) -> int:
+        """How often the values have been written to; tensors of inference mode do not count."""
+        return 0 if self.values.is_inference() else self.values._version
 
     def _transpose(self) -> None:
         """Make what the gradient of x needs; without it every backward makes it anew."""
@@ -142,7 +147,12 @@ class SparseLinear(nn.Module):
     def keep_dense(self, keep: bool = True) -> None:
         """Take (or, with keep=False, drop) the dense copy for row counts where sparse loses."""
         self.dense = self.weight if keep else None
-        self._dense_is_of = self.values._version
+        self._dense_is_of = self._age()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        # The values of a copy count from zero again.
+        self.keep_dense(self.dense is not None)
 
     def train(self, mode: bool = True) -> SparseLinear:
         """Set the mode; what it needs is made here, for a compiled call cannot make it."""
@@ -184,7 +194,7 @@ class SparseLinear(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SparseLinear:
         self._refresh()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._dense_is_of = self.values._version
+        self._dense_is_of = self._age()
         return self
 
     def _save_to_state_dict(
@@ -230,9 +240,9 @@ class SparseLinear(nn.Module):
 
     def _fault(self, state: Mapping[str, Any], prefix: str) -> str | None:
         version = state[prefix + "version"]
-        if int(version) != canonical.VERSION:
+        if not torch.equal(version.cpu(), torch.tensor(canonical.VERSION)):
             return (
-                f"version {int(version)} of the sparse layout was saved; this package reads "
+                f"version {version.tolist()} of the sparse layout was saved; this package reads "
                 f"version {canonical.VERSION}"
             )
         bias = state.get(prefix + "bias")

@@ -77,29 +77,57 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
     seen: Mapping[nn.Module, Seen] = {}
     if example_inputs is not None:
         seen = observe(model, example_inputs, [site.module for site in open_sites])
-    judge = Judge(gate, objective)
-    known = record.find(model)
-    layers: list[LayerRecord] = []
-    swaps: dict[nn.Module, nn.Module] = {}
     with Progress(len(open_sites), progress) as steps:
+        work = _Work(Judge(gate, objective), seen, rows, steps)
+        layers, swaps = work.through(found, record.find(model))
+    threads = torch.get_num_threads()
+    noted = Record(layers, gate, objective, machine.describe(), machine.stamp(), threads)
+    fast = swap(model, swaps, inplace=inplace)
+    record.attach(fast, noted)
+    return fast
+
+
+@dataclass
+class _Work:
+    """The judging of all sites of a model.
+
+    Args:
+        judge: decides a layer.
+        seen: what each module was called with.
+        rows: row counts to judge every layer at besides.
+        steps: is told of every site that is judged.
+    """
+
+    judge: Judge
+    seen: Mapping[nn.Module, Seen]
+    rows: tuple[int, ...]
+    steps: Progress
+
+    def through(
+        self, found: list[Site], known: list[LayerRecord]
+    ) -> tuple[list[LayerRecord], dict[nn.Module, nn.Module]]:
+        """Return a record for each layer, and the modules to swap.
+
+        Args:
+            found: the sites, in the model's order.
+            known: records of earlier conversions, for what is sparse already.
+        """
+        layers: list[LayerRecord] = []
+        swaps: dict[nn.Module, nn.Module] = {}
         for site in found:
             if site.reason is not None:
                 before = [note for note in known if sites.belongs(note.name, site)]
                 layers += before or [sites.described(site)]
                 continue
-            steps.step(site.name)
+            self.steps.step(site.name)
             made = []
-            for part in sites.parts(site, seen.get(site.module, Seen()), rows):
-                note, sparse = _judged(part, site, judge)
+            for part in sites.parts(site, self.seen.get(site.module, Seen()), self.rows):
+                note, sparse = _judged(part, site, self.judge)
                 layers.append(note)
                 made.append(_Made(part, sparse))
             if any(m.sparse is not None for m in made):
                 swaps[site.module] = _assembled(site, made)
-    fast = swap(model, swaps, inplace=inplace)
-    threads = torch.get_num_threads()
-    stamp, words = machine.stamp(), machine.describe()
-    record.attach(fast, Record(layers, gate, objective, words, stamp, threads))
-    return fast
+        return layers, swaps
 
 
 def _check(model: object, gate: str, objective: str, needs_rows: bool) -> None:

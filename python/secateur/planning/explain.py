@@ -67,6 +67,8 @@ class Explanation:
 
     def __str__(self) -> str:
         header = ("layer", "op", "kernel", "rows", "dense ms", "sparse ms", "speed-up", "bytes")
+        if not self.layers:
+            return "There is nothing to explain: sc.convert did not make this model."
         lines = [self.machine] if self.machine else []
         lines.append(table(header, [_cells(row) for row in self.rows], left=(0, 1, 2)))
         lines += [""] + [
@@ -160,7 +162,7 @@ def _kernel(layer: SparseLinear | None, rows: int) -> str:
     if layer is None:
         return "torch"
     header = Header.read(layer.index)
-    if layer.dense is not None and not layer.training and header.verdict(rows) == "dense":
+    if layer.dense is not None and header.verdict(rows) == "dense":
         return "torch"
     if not layer.index.is_cpu or not _extension.load():
         return "reference"

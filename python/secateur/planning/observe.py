@@ -32,7 +32,7 @@ def observe(
 ) -> dict[nn.Module, Seen]:
     """Run `model` on the examples (eval mode, no gradient) and note what `modules` see.
 
-    Modes, hooks and settings are afterwards as they were.
+    Modes, hooks, settings and torch's generator on the CPU are afterwards as they were.
 
     Args:
         model: is run once for each example.
@@ -51,6 +51,7 @@ def observe(
         stack.enter_context(_eval(model))
         stack.enter_context(_no_fused_attention())
         stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.random.fork_rng(devices=[]))
         for module in modules:
             hook = _watch_attention if isinstance(module, nn.MultiheadAttention) else _watch_linear
             handle = module.register_forward_pre_hook(hook(seen), with_kwargs=True)

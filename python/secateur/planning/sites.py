@@ -52,7 +52,14 @@ class Part:
 
 
 def find(model: nn.Module, targets: Selectors | None = None, ignore: Selectors = ()) -> list[Site]:
-    """Return every layer of `model` that holds a weight, in the order of the model."""
+    """Return every layer of `model` that holds a weight, in the order of the model.
+
+    Raises:
+        ValueError: if a parameter has no shape yet, or a selector matches nothing.
+    """
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise ValueError(f"model: {name!r} has no shape yet; run the model once before")
     wanted = meant(model, targets, ignore)
     owners = _owners(model)
     inside: set[int] = set()
@@ -113,8 +120,6 @@ def _key(parameter: Tensor) -> int:
 
     The storage would say too much: tensors read from one file may share it.
     """
-    if isinstance(parameter, nn.parameter.UninitializedParameter):
-        return id(parameter)
     return parameter.data_ptr() or id(parameter)
 
 
@@ -158,12 +163,15 @@ def belongs(name: str, site: Site) -> bool:
     return isinstance(site.module, SparseLinear) and name == site.name
 
 
-def checked_rows(rows: Iterable[object]) -> tuple[int, ...]:
+def checked_rows(rows: object) -> tuple[int, ...]:
     """Return `rows` as a tuple.
 
     Raises:
+        TypeError: if it is no collection.
         ValueError: if one is no whole number of at least 1.
     """
+    if not isinstance(rows, Iterable):
+        raise TypeError(f"rows: wanted a collection of whole numbers, got {rows!r}")
     checked = []
     for count in rows:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
