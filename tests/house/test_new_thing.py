@@ -34,12 +34,6 @@ class Share:
         return size / size.sum(dim=1, keepdim=True).clamp_min(1e-30)
 '''
 
-KERNEL = """\
-#include "cpu/csr_linear/tiled.h"
-
-SECATEUR_REGISTER(tiled_rank, tiled_scratch, tiled_run);
-"""
-
 # An editable installation finds `secateur` before PYTHONPATH does; the copy must win.
 IN_THE_COPY = """
 import sys
@@ -50,6 +44,7 @@ assert secateur.__file__.startswith(sys.argv.pop(1)), secateur.__file__
 LIST_CRITERIA = "import secateur.pruning.criteria as c; print(c.CRITERIA.names())"
 LIST_KERNELS = "from secateur.backends import cpu; print([k.name for k in cpu.kernels()])"
 RUN_TESTS = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+CONTRACTS = ("tests/contracts", "tests/kernels")
 
 
 @pytest.fixture
@@ -85,7 +80,7 @@ def passed(output: str) -> int:
 
 
 def contract_tests(tree: Path, name: str) -> str:
-    return python(tree, RUN_TESTS, "-p", "no:cacheprovider", "-q", "-k", name, "tests/contracts")
+    return python(tree, RUN_TESTS, "-p", "no:cacheprovider", "-q", "-k", name, *CONTRACTS)
 
 
 def test_a_criterion_is_one_file(tree: Path) -> None:
@@ -98,9 +93,7 @@ def test_a_criterion_is_one_file(tree: Path) -> None:
     unknown = "import torch; secateur.prune(torch.nn.Linear(4, 4), 0.5, criterion='?')"
     listed = python(tree, f"try:\n    {unknown}\nexcept ValueError as error:\n    print(error)")
     assert "share" in listed
-    after = fingerprint(tree)
-    after.pop(str(path.relative_to(tree)))
-    assert after == before, "adding a criterion edited other files"
+    assert fingerprint(tree).items() >= before.items(), "adding a criterion edited other files"
 
 
 def build(tree: Path) -> None:
@@ -125,19 +118,17 @@ def build(tree: Path) -> None:
 )
 def test_a_kernel_is_one_file(tree: Path) -> None:
     before = fingerprint(tree)
-    path = tree / "csrc" / "cpu" / "csr_linear" / "portable_twin.cpp"
-    path.write_text(KERNEL)
+    room = tree / "csrc" / "cpu" / "csr_linear"
+    shutil.copy(room / "portable.cpp", room / "portable_twin.cpp")
     build(tree)
 
     name = "csr_linear_portable_twin"
     assert name in python(tree, LIST_KERNELS)
     assert passed(contract_tests(tree, name)) > 0, "no contract test ran the new kernel by name"
-    after = fingerprint(tree)
-    added = {str(path.relative_to(tree)), "python/secateur/_C.so"}
-    assert {k: v for k, v in after.items() if k not in added} == before
+    assert fingerprint(tree).items() >= before.items(), "adding a kernel edited other files"
 
 
 def test_a_file_of_an_unknown_instruction_set_is_refused_by_name(tree: Path) -> None:
-    (tree / "csrc" / "cpu" / "csr_linear" / "mmx.cpp").write_text(KERNEL)
-    with pytest.raises(AssertionError, match=r"mmx\.cpp.*no instruction set"):
+    (tree / "csrc" / "cpu" / "csr_linear" / "mmx.cpp").touch()
+    with pytest.raises(AssertionError, match=r"(?s)mmx\.cpp.*no\s+instruction\s+set"):
         build(tree)
