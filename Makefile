@@ -25,7 +25,15 @@ fmt: .venv/requirements.stamp
 	$(BIN)/clang-format -i $(SOURCES)
 
 bench: build
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python benchmarks/run.py linear
+
+# The kernels' tests, with every read and write of the extension watched. Python itself leaks by design.
+asan: build
+	PATH=$(CURDIR)/$(BIN):$$PATH cmake -G Ninja -S . -B build/asan -DSECATEUR_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	$(BIN)/cmake --build build/asan --target _C
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -q tests/kernels tests/contracts/test_ops.py -k "not compile"
 
 cuda-verify:
 	@echo "there is no CUDA source yet: nothing to verify"
