@@ -35,6 +35,13 @@ asan: build
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so OMP_NUM_THREADS=1 \
 	$(BIN)/python -m pytest -q tests/kernels tests/contracts/test_ops.py -k "not compile"
 
+asan: .venv/requirements.stamp
+	$(BIN)/cmake -S . -B build/asan -G Ninja -DSECATEUR_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	$(BIN)/ninja -C build/asan
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 OMP_NUM_THREADS=1 PYTHONPATH=python \
+	SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so $(BIN)/python -m pytest -q tests/kernels tests/ops/test_errors.py
+
 cuda-verify:
 	@echo "there is no CUDA source yet: nothing to verify"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 _HIDDEN = "SECATEUR_NO_EXTENSION"
+_ELSEWHERE = "SECATEUR_EXTENSION"  # path of another build, such as one with sanitizers
 _SLOW = (
     "secateur runs its pure-torch reference, which is correct and slow. Install a C++20 compiler "
     "and install secateur again with --no-build-isolation"
@@ -36,6 +37,8 @@ def reason() -> str:
 @functools.cache
 def path() -> str:
     """Return where the extension lies, or an empty string."""
+    if os.environ.get(_ELSEWHERE):
+        return os.environ[_ELSEWHERE]
     # An editable install keeps it elsewhere than beside this file; the import system knows where.
     spec = importlib.util.find_spec("secateur._C")
     if spec is not None and spec.origin:
