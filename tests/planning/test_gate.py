@@ -107,6 +107,9 @@ def test_the_faster_format_is_taken_and_the_other_reported(
         (note,) = sc.explain(fast).layers
         assert note.rejected == [f"{loser}: 1.50x at 8 rows, {winner} is faster"]
         assert f"not taken: {loser}" in str(sc.explain(fast))
+        small = sc.convert(model, rows=[8], objective="memory")
+        assert small[0].format == "nm"
+        assert sc.explain(small).layers[0].rejected[0].endswith("rows, nm is smaller")
 
 
 def test_layers_alike_share_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def pack(weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool) ->
 
 
 def candidates(mask: Tensor, *, inferred: bool) -> list[str]:
-    """Return the formats worth measuring for `mask`, the likeliest first."""
+    """Return the formats worth measuring for `mask`, the smaller first."""
     first = choose(mask, inferred=inferred)
     return [first] if first == "csr" else [first, "csr"]
 

@@ -15,7 +15,7 @@ from secateur.nn.convert import sparse_modules
 from secateur.nn.sparse_linear import SparseLinear
 from secateur.planning import record
 from secateur.planning.record import LayerRecord
-from secateur.planning.table import bytes_text, ms_text, table
+from secateur.planning.table import bytes_text, ms_text, ratio_text, table
 
 
 class Row(NamedTuple):
@@ -193,7 +193,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         "" if row.rows is None else str(row.rows),
         "" if row.dense_ms is None else mark + ms_text(row.dense_ms),
         "" if row.sparse_ms is None else mark + ms_text(row.sparse_ms),
-        "" if row.speedup is None else f"{mark}{row.speedup:.2f}x",
+        "" if row.speedup is None else mark + ratio_text(row.speedup),
         f"{bytes_text(row.bytes_dense)} -> {bytes_text(row.bytes_now)}",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +17,7 @@ from secateur.nn.projections import plain_linear
 from secateur.nn.sparse_linear import SparseLinear
 from secateur.planning import cost, machine, stopwatch
 from secateur.planning.record import Timing
+from secateur.planning.table import ratio_text
 
 Gate = Literal["measured", "model", "always"]
 Objective = Literal["speed", "memory"]
@@ -65,19 +65,19 @@ class Judge:
         """Judge one layer at these row counts (none are needed with gate="always")."""
         formats = packing.candidates(layer.mask, inferred=layer.inferred)
         if self.gate == "always":
-            packed = packing.pack(layer.weight, layer.mask, formats[0], inferred=layer.inferred)
-            return Decision(packed, False, [], "gate='always'", [])
-        trials = []
-        for name in formats:
-            packed = packing.pack(layer.weight, layer.mask, name, inferred=layer.inferred)
-            trials.append((packed, [self._time(layer, packed, r) for r in sorted(rows)]))
-        trials.sort(key=lambda trial: sum(min(t.dense_ms, t.sparse_ms) for t in trial[1]))
-        (packed, timings), others = trials[0], trials[1:]
-        rejected = [f"{p.format}: {_ratios(t)}, {packed.format} is faster" for p, t in others]
+            return Decision(_pack(layer, formats[0]), False, [], "gate='always'", [])
+        trials = [(name, [self._time(layer, name, r) for r in sorted(rows)]) for name in formats]
+        if self.objective == "speed":
+            # By ratio: formats are timed one after another, and the machine may change its pace.
+            trials.sort(key=lambda trial: sum(min(1.0, 1 / t.speedup) for t in trial[1]))
+        (name, timings), others = trials[0], trials[1:]
+        packed = _pack(layer, name)
         refusal = self._refusal(layer, packed, timings)
         if refusal is not None:
-            lines = [f"{p.format}: {_ratios(t)}" for p, t in trials]
+            lines = [f"{other}: {_ratios(times)}" for other, times in trials]
             return Decision(None, False, timings, refusal, lines)
+        better = "faster" if self.objective == "speed" else "smaller"
+        rejected = [f"{other}: {_ratios(times)}, {name} is {better}" for other, times in others]
         verdicts = verdicts_of(timings)
         index = with_verdicts(packed.index, spread(verdicts), machine.stamp())
         packed = Packed(
@@ -98,21 +98,26 @@ class Judge:
             return f"sparse is {how} {_ratios(timings)}, slower over these row counts together"
         return None
 
-    def _time(self, layer: DenseLayer, packed: Packed, rows: int) -> Timing:
-        kept = packing.kept(packed.index)
-        shape = (packed.out_features, packed.in_features)
+    def _time(self, layer: DenseLayer, format: str, rows: int) -> Timing:
+        kept = int(layer.mask.sum())
+        out_features, in_features = layer.weight.shape
         if self.gate == "model":
-            density = kept / (shape[0] * shape[1])
+            density = kept / layer.mask.numel()
             size = layer.weight.element_size()
-            return cost.predict(shape, density, rows, format=packed.format, item_bytes=size)
-        key = (shape, packed.format, rows, layer.weight.dtype, layer.bias is None)
+            shape = (out_features, in_features)
+            return cost.predict(shape, density, rows, format=format, item_bytes=size)
+        key = (out_features, in_features, format, rows, layer.weight.dtype, layer.bias is None)
         known = self._known.setdefault(key, [])
         for count, timing in known:
             if abs(count - kept) <= ALIKE * kept:
                 return timing
-        timing = measure(layer, packed, rows, budget_s=self.budget_s)
+        timing = measure(layer, _pack(layer, format), rows, budget_s=self.budget_s)
         known.append((kept, timing))
         return timing
+
+
+def _pack(layer: DenseLayer, format: str) -> Packed:
+    return packing.pack(layer.weight, layer.mask, format, inferred=layer.inferred)
 
 
 def measure(layer: DenseLayer, packed: Packed, rows: int, *, budget_s: float = 0.25) -> Timing:
@@ -160,10 +165,5 @@ def spread(verdicts: Mapping[int, Verdict]) -> dict[int, Verdict]:
 
 def _ratios(timings: list[Timing]) -> str:
     some = timings if len(timings) <= 4 else [*timings[:2], *timings[-2:]]
-    shown = [f"{_floor(t.speedup):.2f}x at {t.rows} row{'s' * (t.rows != 1)}" for t in some]
+    shown = [f"{ratio_text(t.speedup)} at {t.rows} row{'s' * (t.rows != 1)}" for t in some]
     return ", ".join(shown)
-
-
-def _floor(ratio: float) -> float:
-    # Rounding up could show "1.10x, below 1.1x".
-    return math.floor(ratio * 100) / 100

@@ -14,7 +14,7 @@ from secateur.planning.gate import THRESHOLD
 from secateur.planning.observe import Seen
 from secateur.planning.record import Timing
 from secateur.planning.sites import MIN_SPARSITY, Part, Site
-from secateur.planning.table import bytes_text, ms_text, table
+from secateur.planning.table import bytes_text, ms_text, ratio_text, table
 from secateur.pruning.criteria import Criterion
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.recipe import Recipe
@@ -178,7 +178,9 @@ def _planned(part: Part, site: Site, mask: Tensor | None, misfit: str | None) ->
         sparse, reason = False, f"sparsity {1 - density:.2f} is below {MIN_SPARSITY}"
     else:
         sparse = best >= THRESHOLD
-        reason = f"{format}, predicted {best:.2f}x at best" + ("" if sparse else ", below 1.1x")
+        reason = f"{format}, predicted {ratio_text(best)} at best" + (
+            "" if sparse else ", below 1.1x"
+        )
     dense_bytes = kept.numel() * item
     packed_bytes = cost.sparse_bytes(shape, density, format, item) if sparse else dense_bytes
     return PlannedLayer(

@@ -24,8 +24,9 @@ def compare(
 ) -> tuple[float, float]:
     """Return the milliseconds of a call of `dense` and of `sparse`.
 
-    Calls alternate, so that a disturbance meets both; a round's figure is its median, the result
-    the least of the rounds. Rounds go on while their ratios scatter around the threshold.
+    Calls alternate, so that a disturbance meets both; a round's figures are its medians, and the
+    calmest round, the one whose two figures have the least sum, is the result. Rounds go on while
+    their ratios scatter around the threshold.
 
     Args:
         dense: one candidate.
@@ -37,7 +38,7 @@ def compare(
     functions = (dense, sparse)
     for function in functions:
         _time(function, device)
-    estimate = sum(min(_time(f, device), _time(f, device)) for f in functions)
+    estimate = sum(min(_time(f, device) for _ in range(3)) for f in functions)
     calls = max(1, min(CALLS, int(budget_s / ROUNDS / max(estimate, 1e-7))))
     medians: list[tuple[float, float]] = []
     started = perf_counter()
@@ -51,7 +52,8 @@ def compare(
             for kept, function in zip(times, functions, strict=True):
                 kept.append(_time(function, device))
         medians.append((statistics.median(times[0]), statistics.median(times[1])))
-    return min(m[0] for m in medians) * 1e3, min(m[1] for m in medians) * 1e3
+    dense_s, sparse_s = min(medians, key=sum)
+    return dense_s * 1e3, sparse_s * 1e3
 
 
 def _settled(medians: list[tuple[float, float]], threshold: float) -> bool:

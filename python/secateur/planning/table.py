@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -33,3 +34,8 @@ def bytes_text(count: int) -> str:
 def ms_text(ms: float) -> str:
     """Return milliseconds with three significant digits."""
     return f"{ms:.3g}" if ms < 100 else f"{ms:.0f}"
+
+
+def ratio_text(ratio: float) -> str:
+    """Return a ratio with two digits, never rounded up: 1.0999 is not 1.1x."""
+    return f"{math.floor(ratio * 100) / 100:.2f}x"
