@@ -60,9 +60,9 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
             "model": predicts instead, the same on every machine; "always": takes every layer
             that is pruned.
         objective: "speed", or "memory": never keeps a dense copy beside a sparse weight.
-        inplace: swap within `model`.
+        inplace: swap within `model`; what holds a layer outside of the module tree keeps the old.
         targets: layers to consider, by exact name, glob, "re:...", class, or predicate.
-        ignore: layers to leave, said likewise.
+        ignore: layers to leave, said likewise. An attention module is taken or left as a whole.
         progress: called with (done, total, name) before each layer; None: a bar on a terminal if
             it takes more than two seconds.
 

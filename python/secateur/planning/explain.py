@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from secateur import _extension
@@ -74,7 +75,7 @@ class Explanation:
         lines += [""] + [
             f"{layer.name or '(model)'}: {'sparse' if layer.taken else 'dense'}: {text}"
             for layer in self.layers
-            for text in (_reason(layer), *(f"not taken: {line}" for line in layer.rejected))
+            for text in (_reason(layer), *_rejections(layer))
         ]
         if any(row.predicted for row in self.rows):
             lines += ["", "Times marked ~ are predicted by the cost model, not measured."]
@@ -98,7 +99,7 @@ def explain(model: nn.Module) -> Explanation:
     known = {note.name for note in layers}
     layers += [_unrecorded(name, layer) for name, layer in sparse.items() if name not in known]
     rows = tuple(row for note in layers for row in _rows(note, sparse.get(note.name)))
-    return Explanation(rows, tuple(layers), _machine(model), _warning(bool(sparse)))
+    return Explanation(rows, tuple(layers), _machine(model), _warning(sparse.values()))
 
 
 def _current(note: LayerRecord, layer: SparseLinear | None) -> LayerRecord:
@@ -164,7 +165,7 @@ def _kernel(layer: SparseLinear | None, rows: int) -> str:
     header = Header.read(layer.index)
     if layer.dense is not None and header.verdict(rows) == "dense":
         return "torch"
-    if not layer.index.is_cpu or not _extension.load():
+    if not _extension.load() or _without_kernel(layer):
         return "reference"
     return cpu.pick(f"{layer.format}_linear", layer.index, rows)
 
@@ -178,10 +179,25 @@ def _machine(model: nn.Module) -> str:
     return ""
 
 
-def _warning(sparse: bool) -> str:
-    if not sparse or _extension.load():
+def _without_kernel(layer: SparseLinear) -> str:
+    """Return what about a layer keeps compiled kernels from running it, or ""."""
+    if not layer.index.is_cpu:
+        return str(layer.index.device)
+    dtype = layer.values.dtype
+    return "" if dtype == torch.float32 else str(dtype).removeprefix("torch.")
+
+
+def _warning(layers: Iterable[SparseLinear]) -> str:
+    layers = list(layers)
+    if layers and not _extension.load():
+        return f"Sparse layers are right but slow here: {_extension.reason()}"
+    kinds = sorted({_without_kernel(layer) for layer in layers} - {""})
+    if not kinds:
         return ""
-    return f"Sparse layers are right but slow here: {_extension.reason()}"
+    return (
+        f"Sparse layers are right but slow here: there are kernels for float32 on the CPU, and "
+        f"none for {', '.join(kinds)}."
+    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -196,6 +212,13 @@ def _cells(row: Row) -> tuple[str, ...]:
         "" if row.speedup is None else mark + ratio_text(row.speedup),
         f"{bytes_text(row.bytes_dense)} -> {bytes_text(row.bytes_now)}",
     )
+
+
+def _rejections(layer: LayerRecord) -> list[str]:
+    """Return a line for each format not taken, unless the reason has said it already."""
+    if not layer.taken and len(layer.rejected) < 2:
+        return []
+    return [f"not taken: {line}" for line in layer.rejected]
 
 
 def _reason(layer: LayerRecord) -> str:
