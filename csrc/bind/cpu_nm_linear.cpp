@@ -3,18 +3,17 @@
 namespace secateur::bind {
 namespace {
 
-Tensor nm_linear(Tensor x, Tensor values, Tensor index, OptionalTensor bias,
-                 OptionalTensor residual, OptionalTensor scale, OptionalTensor dense,
-                 OptionalTensor transposed, std::int64_t out_features, std::string act) {
-  return linear(nm_linear_table(), Format::nm, "secateur::nm_linear_reference",
-                {x, values, index, bias, residual, scale, dense, transposed, out_features, act});
-}
+struct Op {
+  static const KernelTable& table() { return nm_linear_table(); }
+  static constexpr Format format = Format::nm;
+  static constexpr const char* reference = "secateur::nm_linear_reference";
+};
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(secateur, CPU, m) {
-  m.impl("nm_linear", TORCH_BOX(&nm_linear));
-  m.impl("nm_linear_infer", TORCH_BOX(&nm_linear));
+  m.impl("nm_linear", TORCH_BOX(&from_dispatcher<Op>));
+  m.impl("nm_linear_infer", TORCH_BOX(&from_dispatcher<Op>));
 }
 
 }  // namespace secateur::bind

@@ -26,4 +26,14 @@ struct LinearCall {
 Tensor linear(const KernelTable& table, Format format, const char* reference,
               const LinearCall& call);
 
+// The function of a format's op as the dispatcher calls it.
+template <class Op>
+Tensor from_dispatcher(Tensor x, Tensor values, Tensor index, OptionalTensor bias,
+                       OptionalTensor residual, OptionalTensor scale, OptionalTensor dense,
+                       OptionalTensor transposed, std::int64_t out_features, std::string act) {
+  // #lizard forgives: the schema dictates the arguments.
+  return linear(Op::table(), Op::format, Op::reference,
+                {x, values, index, bias, residual, scale, dense, transposed, out_features, act});
+}
+
 }  // namespace secateur::bind
