@@ -1,4 +1,4 @@
-"""One registry class for every room whose things are found by file. It holds no things of its own."""
+"""One registry class for every room whose things are found by file. It holds no things itself."""
 
 from __future__ import annotations
 
