@@ -1,4 +1,4 @@
-"""One registry class for every room whose things are found by file. It holds no things itself."""
+"""One registry class for every room whose things are found by file. It holds none itself."""
 
 from __future__ import annotations
 
