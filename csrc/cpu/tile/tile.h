@@ -1,5 +1,5 @@
 // One output row against a panel of x rows: accumulators in registers, one broadcast a weight.
-// Bound: load ports, (vectors + 1/2) / 2 cycles a kept weight; ARCHITECTURE.md has the derivation.
+// Bound: load ports, (vectors + 1/2) / 2 cycles a kept weight; docs/packed-weight.md derives it.
 #pragma once
 
 #include <cstring>
