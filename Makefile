@@ -27,19 +27,12 @@ fmt: .venv/requirements.stamp
 bench: build
 	$(BIN)/python benchmarks/run.py linear
 
-# The kernels' tests, with every read and write of the extension watched. Python itself leaks by design.
-asan: build
-	PATH=$(CURDIR)/$(BIN):$$PATH cmake -G Ninja -S . -B build/asan -DSECATEUR_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
-	$(BIN)/cmake --build build/asan --target _C
-	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so OMP_NUM_THREADS=1 \
-	$(BIN)/python -m pytest -q tests/kernels tests/contracts/test_ops.py -k "not compile"
-
+# Every read and write of the kernels watched. Leaks are not: Python never frees what it imports.
 asan: .venv/requirements.stamp
-	$(BIN)/cmake -S . -B build/asan -G Ninja -DSECATEUR_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
-	$(BIN)/ninja -C build/asan
-	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 OMP_NUM_THREADS=1 PYTHONPATH=python \
+	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B build/asan -G Ninja -DSECATEUR_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	$(BIN)/cmake --build build/asan
+	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_NUM_THREADS=1 PYTHONPATH=python \
 	SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so $(BIN)/python -m pytest -q tests/kernels tests/ops/test_errors.py
 
 cuda-verify:
