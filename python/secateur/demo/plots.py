@@ -61,7 +61,7 @@ def _milliseconds(figures: Figures) -> Any:
         ]
         names = ("torch", "onnxruntime", "sparse")
         bars = axis.bar(names, medians, color=(DENSE, RIVAL, SPARSE), yerr=errors, capsize=4)
-        axis.bar_label(bars, fmt="%.1f", label_type="center")
+        axis.bar_label(bars, fmt="%.1f", padding=3)
         title = f"{speed.rows} rows: {speed.over_torch:.2f}x over torch"
         axis.set(title=title, ylabel="milliseconds, median and quartiles")
     _stack(axes[-1], figures)

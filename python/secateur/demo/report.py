@@ -121,7 +121,7 @@ def _layers(figures: Figures) -> str:
     header = ("layer", "shape", "sparsity", *titles)
     kernels = range(3, len(header), 4)
     shown = table(header, lines, left=(0, *kernels))
-    return f"Layer by layer, as the gate measured\n{shown}"
+    return f"Layer by layer, as the gate measured (layers alike share a measurement)\n{shown}"
 
 
 def _measured(layer: LayerSpeed | None) -> tuple[str, ...]:
