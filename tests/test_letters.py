@@ -38,7 +38,7 @@ pytestmark = [
 def letters() -> Data:
     rdata = pytest.importorskip("rdata", reason="rdata is not installed")
     (path,) = Path(os.environ["SECATEUR_LETTERS"]).rglob("LetterRecognition.rda")
-    table = rdata.read_rda(path)["LetterRecognition"]
+    table = rdata.read_rda(path, default_encoding="ascii")["LetterRecognition"]
     x = torch.tensor(table.iloc[:, 1:].to_numpy(), dtype=torch.float32)
     y = torch.tensor(table.iloc[:, 0].astype("category").cat.codes.to_numpy(), dtype=torch.int64)
     return split((x - x.mean(0)) / x.std(0), y, 16_000)
