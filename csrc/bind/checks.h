@@ -2,6 +2,8 @@
 // checked in Python; these checks keep a wrong call from reading or writing out of bounds.
 #pragma once
 
+#include <algorithm>
+
 #include "bind/linear.h"
 
 namespace secateur::bind {
@@ -13,6 +15,15 @@ inline bool shaped_like_y(const Tensor& t, const LinearCall& c) {
   return same;
 }
 
+// What a kernel divides by, and where it starts to read. What lies inside the sections is trusted:
+// only packing writes them, and files hold another form.
+inline bool well_formed(const Header& h, std::int64_t bytes) {
+  const std::uint32_t furthest = std::max({h.table, h.rows, h.runs, h.columns, h.permutation});
+  const bool cut = h.k_block > 0 && h.k_block <= 256 && h.row_block > 0;
+  const bool grouped = h.format != Format::nm || (h.n > 0 && h.n <= h.m && h.m <= 16);
+  return cut && grouped && furthest < bytes;
+}
+
 inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
   STD_TORCH_CHECK(c.index.is_contiguous() && c.values.is_contiguous(), op,
                   ": values and index must be contiguous");
@@ -22,6 +33,8 @@ inline const Header& checked_header(const LinearCall& c, Format format, const ch
   STD_TORCH_CHECK(h.magic == kMagic && h.version == kLayoutVersion && h.format == format, op,
                   ": index is not a packed weight of this op (magic ", h.magic, ", version ",
                   h.version, ", format ", static_cast<int>(h.format), "); pack the weight again");
+  STD_TORCH_CHECK(well_formed(h, c.index.numel()), op,
+                  ": the header of index is damaged; pack the weight again");
   STD_TORCH_CHECK(c.out_features == h.out_features, op, ": out_features is ", c.out_features,
                   " but the packed weight has ", h.out_features);
   STD_TORCH_CHECK(c.x.dim() >= 1 && c.x.size(c.x.dim() - 1) == h.in_features, op,

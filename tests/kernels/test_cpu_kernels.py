@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not _extension.load(), reason=_extension.reason(
 
 KERNELS = cpu.kernels()
 ROWS = [1, 2, *data.sizes_around(16, 64)[1:], 33, 130]
-WEIGHTS = [(1, 1), (5, 3), (17, 33), (64, 144), (300, 260), (65, 513)]
+WEIGHTS = [(1, 1), (5, 4), (17, 33), (64, 144), (300, 260), (65, 513)]
 OPS = {"csr": ops.csr_linear, "nm": ops.nm_linear}
 
 
@@ -155,3 +155,14 @@ def test_threads_share_the_work_without_a_seam(threads: int) -> None:
         with torch.no_grad():
             y = ops.csr_linear(x, packed.values, packed.index, out_features=out)
         judge.exact_truth(y, truth.linear(x, weight, mask))
+
+
+@pytest.mark.parametrize("offset", [20, 22, 48], ids=["k_block", "row_block", "columns"])
+def test_a_damaged_header_is_refused_before_a_kernel_sees_it(offset: int) -> None:
+    mask = torch.ones(8, 16, dtype=torch.bool)
+    packed = FORMATS.get("csr").pack(torch.ones(8, 16), mask)
+    index = packed.index.clone()
+    size = 4 if offset == 48 else 2
+    index[offset : offset + size] = 255 if offset == 48 else 0
+    with pytest.raises(RuntimeError, match="damaged"):
+        torch.ops.secateur.csr_linear_infer(torch.ones(2, 16), packed.values, index, out_features=8)
