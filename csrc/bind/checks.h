@@ -19,12 +19,18 @@ inline bool shaped_like_y(const Tensor& t, const LinearCall& c) {
 // only packing writes them, and files hold another form.
 inline bool well_formed(const Header& h, std::int64_t bytes) {
   const std::uint32_t furthest = std::max({h.table, h.rows, h.runs, h.columns, h.permutation});
+  const bool sized = h.in_features > 0 && h.out_features > 0;
   const bool cut = h.k_block > 0 && h.k_block <= 256 && h.row_block > 0;
   const bool grouped = h.format != Format::nm || (h.n > 0 && h.n <= h.m && h.m <= 16);
-  return cut && grouped && furthest < bytes;
+  return sized && cut && grouped && furthest < bytes;
 }
 
 inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
+  // First of all: the header is read through a pointer.
+  STD_TORCH_CHECK(c.values.is_cpu() && c.index.is_cpu(), op,
+                  ": x is on the CPU but the packed weight is not; move the layer with .to('cpu')");
+  STD_TORCH_CHECK(c.index.scalar_type() == torch::headeronly::ScalarType::Byte, op,
+                  ": index must be uint8");
   STD_TORCH_CHECK(c.index.is_contiguous() && c.values.is_contiguous(), op,
                   ": values and index must be contiguous");
   STD_TORCH_CHECK(c.index.numel() >= static_cast<std::int64_t>(sizeof(Header)), op, ": index has ",
@@ -41,8 +47,6 @@ inline const Header& checked_header(const LinearCall& c, Format format, const ch
                   ": the last dimension of x must be the weight's in_features, ", h.in_features);
   STD_TORCH_CHECK(c.values.numel() >= h.nnz, op, ": values has ", c.values.numel(),
                   " elements but the index names ", h.nnz);
-  STD_TORCH_CHECK(c.values.is_cpu() && c.index.is_cpu(), op,
-                  ": x is on the CPU but the packed weight is not; move the layer with .to('cpu')");
   STD_TORCH_CHECK(!c.bias || c.bias->numel() == h.out_features, op, ": bias must have ",
                   h.out_features, " elements");
   STD_TORCH_CHECK(!c.residual || shaped_like_y(*c.residual, c), op,

@@ -1,6 +1,5 @@
 #include "bind/linear.h"
 
-#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -54,39 +53,41 @@ Tensor by_dense(const LinearCall& c) {
   return plus(activated(y, c.act), c.residual);
 }
 
-// Rows of x are shared out first; if there are too few, the row blocks of the weight are.
-std::vector<Part> parts(const Header& h, std::int64_t rows) {
-  const std::int64_t blocks = row_blocks(h);
-  const std::int64_t threads = torch::stable::get_num_threads();
-  if (threads == 1 || rows * h.nnz < kAlone) return {{0, rows, 0, blocks}};
-  std::vector<Part> all;
-  const std::int64_t groups = ceil_div(rows, kRowsTogether);
-  const bool by_rows = groups >= threads || groups >= blocks;
-  const std::int64_t units = by_rows ? groups : blocks;
-  const std::int64_t count = smaller(threads, units);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t begin = units * i / count, end = units * (i + 1) / count;
-    if (by_rows)
-      all.push_back({begin * kRowsTogether, smaller(end * kRowsTogether, rows), 0, blocks});
-    else
-      all.push_back({0, rows, begin, end});
+// How a call is shared out to threads: the rows of x first; if there are too few, the row blocks of
+// the weight.
+struct Split {
+  std::int64_t rows, blocks;  // of the whole
+  std::int64_t units, parts;
+  bool by_rows;
+
+  Split(const Header& h, std::int64_t rows_of_x) : rows(rows_of_x), blocks(row_blocks(h)) {
+    const std::int64_t threads = torch::stable::get_num_threads();
+    const std::int64_t groups = ceil_div(rows, kRowsTogether);
+    by_rows = groups >= threads || groups >= blocks;
+    units = by_rows ? groups : blocks;
+    parts = rows * h.nnz < kAlone ? 1 : smaller(threads, units);
   }
-  return all;
-}
+
+  Part operator[](std::int64_t i) const {
+    const std::int64_t begin = units * i / parts, end = units * (i + 1) / parts;
+    if (!by_rows) return {0, rows, begin, end};
+    return {begin * kRowsTogether, smaller(end * kRowsTogether, rows), 0, blocks};
+  }
+};
 
 void run(const Kernel& kernel, const LinearArgs& args) {
-  const std::vector<Part> all = parts(*args.weight, args.rows);
+  const Split split(*args.weight, args.rows);
   const std::int64_t floats = kernel.scratch_floats(*args.weight, args.rows);
   auto work = [&](std::int64_t begin, std::int64_t end) {
     float* scratch = thread_scratch(floats);  // null: no memory; a throw must not leave a worker
     for (std::int64_t i = begin; i < end && scratch != nullptr; ++i)
-      kernel.run(args, all[static_cast<std::size_t>(i)], scratch);
+      kernel.run(args, split[i], scratch);
     if (scratch == nullptr) scratch_failed() = true;
   };
-  if (all.size() == 1)
+  if (split.parts == 1)
     work(0, 1);
   else
-    torch::stable::parallel_for(0, static_cast<std::int64_t>(all.size()), 1, work);
+    torch::stable::parallel_for(0, split.parts, 1, work);
   STD_TORCH_CHECK(!scratch_failed().exchange(false), kernel.name, ": no memory for ", floats * 4,
                   " bytes of scratch");
 }
@@ -103,7 +104,7 @@ Act act_named(const std::string& act) {
 Tensor linear(const KernelTable& table, Format format, const char* reference, const LinearCall& c) {
   if (!all_float32(c) || c.scale) return by_reference(reference, c);
   const Header& h = checked_header(c, format, table.op);
-  const std::int64_t rows = c.x.numel() / std::max<std::int64_t>(1, h.in_features);
+  const std::int64_t rows = c.x.numel() / h.in_features;
   if (c.dense && believed_verdict(h, rows) == Verdict::dense) return by_dense(c);
 
   std::vector<std::int64_t> shape;

@@ -157,12 +157,17 @@ def test_threads_share_the_work_without_a_seam(threads: int) -> None:
         judge.exact_truth(y, truth.linear(x, weight, mask))
 
 
-@pytest.mark.parametrize("offset", [20, 22, 48], ids=["k_block", "row_block", "columns"])
-def test_a_damaged_header_is_refused_before_a_kernel_sees_it(offset: int) -> None:
+@pytest.mark.parametrize(
+    ("offset", "size", "byte"),
+    [(8, 4, 0), (12, 4, 0), (20, 2, 0), (22, 2, 0), (48, 4, 255)],
+    ids=["in_features", "out_features", "k_block", "row_block", "columns"],
+)
+def test_a_damaged_header_is_refused_before_a_kernel_sees_it(
+    offset: int, size: int, byte: int
+) -> None:
     mask = torch.ones(8, 16, dtype=torch.bool)
     packed = FORMATS.get("csr").pack(torch.ones(8, 16), mask)
     index = packed.index.clone()
-    size = 4 if offset == 48 else 2
-    index[offset : offset + size] = 255 if offset == 48 else 0
+    index[offset : offset + size] = byte
     with pytest.raises(RuntimeError, match="damaged"):
         torch.ops.secateur.csr_linear_infer(torch.ones(2, 16), packed.values, index, out_features=8)

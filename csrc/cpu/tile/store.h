@@ -29,7 +29,7 @@ SECATEUR_INLINE void store_scalar(const Store& s, std::int64_t at, float f) {
   s.y[at] = s.residual ? f + s.residual[at] : f;
 }
 
-// One row of finished sums; `sums` must be readable to a whole vector past the last.
+// One row of finished sums.
 SECATEUR_INLINE void store_row(const float* sums, std::int64_t outputs, Act act,
                                const float* residual, float* y) {
   const Store s{y, residual, outputs, 1, outputs, act};
