@@ -1,6 +1,10 @@
 #include "bind/linear.h"
 
-namespace secateur::bind {
+namespace secateur {
+
+const KernelTable& csr_linear_table();
+
+namespace bind {
 namespace {
 
 struct Op {
@@ -16,4 +20,5 @@ STABLE_TORCH_LIBRARY_IMPL(secateur, CPU, m) {
   m.impl("csr_linear_infer", TORCH_BOX(&from_dispatcher<Op>));
 }
 
-}  // namespace secateur::bind
+}  // namespace bind
+}  // namespace secateur

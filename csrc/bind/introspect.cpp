@@ -7,7 +7,7 @@
 namespace {
 
 const secateur::KernelTable* table_of(const char* op) {
-  for (const auto* table : {&secateur::csr_linear_table(), &secateur::nm_linear_table()})
+  for (const auto* table : secateur::all_tables())
     if (std::strcmp(table->op, op) == 0) return table;
   return nullptr;
 }
@@ -20,12 +20,10 @@ const secateur::KernelTable* table_of(const char* op) {
 EXPORT const char* secateur_kernels() {
   static const std::string lines = [] {
     std::string all;
-    for (const auto* table : {&secateur::csr_linear_table(), &secateur::nm_linear_table()})
-      for (std::size_t i = 0; i < table->count; ++i) {
-        const secateur::Kernel& k = *table->kernels[i];
-        all += std::string(table->op) + " " + k.name + " " + secateur::isa_name(k.isa) +
-               (k.isa <= secateur::isa() ? " 1\n" : " 0\n");
-      }
+    for (const auto* table : secateur::all_tables())
+      for (const secateur::Kernel* k : *table)
+        all += std::string(table->op) + " " + k->name + " " + secateur::isa_name(k->isa) +
+               (k->isa <= secateur::isa() ? " 1\n" : " 0\n");
     return all;
   }();
   return lines.c_str();

@@ -81,7 +81,7 @@ void run(const Kernel& kernel, const LinearArgs& args) {
   auto work = [&](std::int64_t begin, std::int64_t end) {
     float* scratch = thread_scratch(floats);  // null: no memory; a throw must not leave a worker
     for (std::int64_t i = begin; i < end && scratch != nullptr; ++i)
-      kernel.run(args, split[i], scratch);
+      kernel.run(&args, split[i], scratch);
     if (scratch == nullptr) scratch_failed() = true;
   };
   if (split.parts == 1)

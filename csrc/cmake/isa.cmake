@@ -43,3 +43,11 @@ function(secateur_op op)
   target_include_directories(${op}_kernels PRIVATE csrc ${CMAKE_CURRENT_BINARY_DIR}/tables)
   target_compile_options(${op}_kernels PRIVATE ${SECATEUR_OPTIONS} ${SECATEUR_KERNEL_OPTIONS})
 endfunction()
+
+# secateur_tables(<op>...): writes the list of all ops' tables, a source file, to ${SECATEUR_TABLES}.
+function(secateur_tables)
+  list(TRANSFORM ARGN REPLACE "(.+)" "TABLE(\\1_table)\n" OUTPUT_VARIABLE tables)
+  string(JOIN "" tables ${tables})
+  file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/tables/all.inc CONTENT "${tables}")
+  configure_file(csrc/cmake/tables.cpp.in ${SECATEUR_TABLES} COPYONLY)
+endfunction()

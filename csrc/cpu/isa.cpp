@@ -51,8 +51,7 @@ const Kernel* pick(const KernelTable& table, const Header& weight, std::int64_t 
   const Kernel* const wanted = forced.load(std::memory_order_relaxed);
   const Kernel* best = nullptr;
   int best_rank = 0;
-  for (std::size_t i = 0; i < table.count; ++i) {
-    const Kernel* k = table.kernels[i];
+  for (const Kernel* k : table) {
     if (k->isa > isa()) continue;
     const int fit = k->rank(weight, rows);
     if (fit == 0) continue;
@@ -71,11 +70,10 @@ bool force(const char* kernel_name) {
     forced = nullptr;
     return true;
   }
-  for (const KernelTable* table : {&csr_linear_table(), &nm_linear_table()})
-    for (std::size_t i = 0; i < table->count; ++i)
-      if (std::strcmp(table->kernels[i]->name, kernel_name) == 0 &&
-          table->kernels[i]->isa <= isa()) {
-        forced = table->kernels[i];
+  for (const KernelTable* table : all_tables())
+    for (const Kernel* k : *table)
+      if (std::strcmp(k->name, kernel_name) == 0 && k->isa <= isa()) {
+        forced = k;
         return true;
       }
   return false;

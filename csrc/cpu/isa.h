@@ -8,15 +8,25 @@
 
 namespace secateur {
 
-// All kernels of one op; made by CMake from the files of the op's folder.
+// All kernels of one op; made by CMake from the files of the op's folder, as <op>_table().
 struct KernelTable {
   const char* op;
   const Kernel* const* kernels;
   std::size_t count;
+
+  const Kernel* const* begin() const { return kernels; }
+  const Kernel* const* end() const { return kernels + count; }
 };
 
-const KernelTable& csr_linear_table();
-const KernelTable& nm_linear_table();
+// Every op's table; made by CMake from the folders.
+struct KernelTables {
+  const KernelTable* const* tables;
+  std::size_t count;
+
+  const KernelTable* const* begin() const { return tables; }
+  const KernelTable* const* end() const { return tables + count; }
+};
+KernelTables all_tables();
 
 // The best instruction set of this CPU, capped by SECATEUR_ISA=portable|avx2|avx512.
 Isa isa();

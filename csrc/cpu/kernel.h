@@ -36,7 +36,18 @@ struct Kernel {
   // How well it suits the problem: 0 cannot run it; among the runnable the highest wins.
   int (*rank)(const Header& weight, std::int64_t rows);
   std::int64_t (*scratch_floats)(const Header& weight, std::int64_t rows);
-  void (*run)(const LinearArgs& args, const Part& part, float* scratch);
+  void (*run)(const void* args, const Part& part, float* scratch);  // args: of the op's own type
+};
+
+// The function of a kernel as the table holds it.
+template <auto kRun>
+struct Erased;
+
+template <class Args, void (*kRun)(const Args&, const Part&, float*)>
+struct Erased<kRun> {
+  static void call(const void* args, const Part& part, float* scratch) {
+    kRun(*static_cast<const Args*>(args), part, scratch);
+  }
 };
 
 }  // namespace secateur
@@ -45,4 +56,5 @@ struct Kernel {
 #define SECATEUR_REGISTER(rank, scratch_floats, run)                                             \
   extern const secateur::Kernel SECATEUR_KERNEL;                                                 \
   constinit const secateur::Kernel SECATEUR_KERNEL = {SECATEUR_KERNEL_NAME, SECATEUR_KERNEL_ISA, \
-                                                      rank, scratch_floats, run}
+                                                      rank, scratch_floats,                      \
+                                                      secateur::Erased<&run>::call}

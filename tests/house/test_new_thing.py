@@ -62,10 +62,11 @@ def fingerprint(tree: Path) -> dict[str, bytes]:
 
 
 def python(tree: Path, code: str, *arguments: str) -> str:
+    own = {name: value for name, value in os.environ.items() if name != "SECATEUR_EXTENSION"}
     done = subprocess.run(
         [sys.executable, "-c", IN_THE_COPY + code, str(tree), *arguments],
         cwd=tree,
-        env={**os.environ, "PYTHONPATH": str(tree / "python"), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**own, "PYTHONPATH": str(tree / "python"), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
