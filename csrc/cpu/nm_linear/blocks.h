@@ -38,10 +38,11 @@ struct NmBlock {
 
   static int code_bits(const secateur::Header& h) { return h.m <= 4 ? 2 : 4; }
 
-  SECATEUR_INLINE void next_row() {
-    w += kept;
-    codes += words;
+  SECATEUR_INLINE void skip(int count) {
+    w += static_cast<std::int64_t>(count) * kept;
+    codes += static_cast<std::int64_t>(count) * words;
   }
+  SECATEUR_INLINE void next_row() { skip(1); }
 };
 
 // Where each kept weight's group starts in the K block: first[j] = j / N * M.

@@ -12,6 +12,11 @@ using secateur::Header;
 using secateur::LinearArgs;
 using secateur::Part;
 
+// Bytes between what is multiplied and what is asked for: the hardware's own prefetching stops at
+// every page. Measured on Zen 3: 5 to 10 % of a weight that comes from DRAM, nothing of a cached
+// one.
+constexpr std::int64_t kAhead = 2048;
+
 // Sums of one row block lie in `scratch` until the activation and the residual are applied.
 template <class Blocks>
 void row_run(const LinearArgs& a, const Part& part, float* scratch) {
