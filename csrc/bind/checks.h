@@ -49,6 +49,8 @@ inline const Header& checked_header(const LinearCall& c, Format format, const ch
                   " elements but the index names ", h.nnz);
   STD_TORCH_CHECK(!c.bias || c.bias->numel() == h.out_features, op, ": bias must have ",
                   h.out_features, " elements");
+  STD_TORCH_CHECK(!c.scale || c.scale->numel() == h.out_features, op, ": scale must have ",
+                  h.out_features, " elements");
   STD_TORCH_CHECK(!c.residual || shaped_like_y(*c.residual, c), op,
                   ": residual must have y's shape");
   return h;

@@ -35,11 +35,12 @@ EXPORT std::uint32_t secateur_machine() { return secateur::machine_stamp(); }
 
 EXPORT int secateur_force(const char* kernel) { return secateur::force(kernel) ? 1 : 0; }
 
-// The kernel this problem gets; "" if the op is unknown.
-EXPORT const char* secateur_pick(const char* op, const void* header, std::int64_t rows) {
+// The kernel this problem gets, "reference" if none; "" if the op is unknown. `plain`: all in
+// float.
+EXPORT const char* secateur_pick(const char* op, const void* header, std::int64_t rows, int plain) {
   const secateur::KernelTable* table = table_of(op);
   if (table == nullptr) return "";
   const auto* h = static_cast<const secateur::Header*>(header);
-  const secateur::Kernel* k = secateur::pick(*table, *h, rows);
-  return k != nullptr ? k->name : "";
+  const secateur::Kernel* k = secateur::pick(*table, *h, rows, plain != 0);
+  return k != nullptr ? k->name : "reference";
 }

@@ -23,9 +23,35 @@ Tensor dispatch(const char* op, const char* overload, std::array<StableIValue, N
   return to<Tensor>(stack[0]);
 }
 
-bool all_float32(const LinearCall& c) {
-  const auto is = [](const Tensor& t) { return t.scalar_type() == ScalarType::Float; };
-  return is(c.x) && is(c.values) && (!c.bias || is(*c.bias)) && (!c.residual || is(*c.residual));
+std::optional<Type> type_of(const Tensor& t) {
+  switch (t.scalar_type()) {
+    case ScalarType::Float:
+      return Type::f32;
+    case ScalarType::BFloat16:
+      return Type::bf16;
+    case ScalarType::Half:
+      return Type::f16;
+    case ScalarType::Char:
+      return Type::i8;
+    default:
+      return std::nullopt;
+  }
+}
+
+// What the kernels read: x, y and residual of one floating type, values of any, int8 with a scale.
+bool types_fit(const LinearCall& c) {
+  const auto x = type_of(c.x), values = type_of(c.values);
+  const bool known = x && values && *x != Type::i8;
+  return known && (*values == Type::i8) == c.scale.has_value() &&
+         (!c.residual || type_of(*c.residual) == x) && (!c.bias || type_of(*c.bias)) &&
+         (!c.scale || c.scale->scalar_type() == ScalarType::Float);
+}
+
+// A small float32 tensor that a kernel reads in whole: bias, scale.
+OptionalTensor floats(const OptionalTensor& t) {
+  if (!t) return t;
+  if (t->scalar_type() == ScalarType::Float) return torch::stable::contiguous(*t);
+  return torch::stable::contiguous(torch::stable::to(*t, ScalarType::Float));
 }
 
 Tensor by_reference(const char* op, const LinearCall& c) {
@@ -102,7 +128,7 @@ Act act_named(const std::string& act) {
 }  // namespace
 
 Tensor linear(const KernelTable& table, Format format, const char* reference, const LinearCall& c) {
-  if (!all_float32(c) || c.scale) return by_reference(reference, c);
+  if (!types_fit(c)) return by_reference(reference, c);
   const Header& h = checked_header(c, format, table.op);
   const std::int64_t rows = c.x.numel() / h.in_features;
   if (c.dense && believed_verdict(h, rows) == Verdict::dense) return by_dense(c);
@@ -113,24 +139,28 @@ Tensor linear(const KernelTable& table, Format format, const char* reference, co
   Tensor y = torch::stable::new_empty(c.x, shape);
   if (y.numel() == 0) return y;
 
+  const bool plain = *type_of(c.x) == Type::f32 && *type_of(c.values) == Type::f32;
+  const Kernel* kernel = pick(table, h, rows, plain);
+  if (kernel == nullptr) return by_reference(reference, c);
   const Tensor x = rows_evenly_apart(c.x) ? c.x : torch::stable::contiguous(c.x);
-  const auto packed = [](const OptionalTensor& t) {
-    return t ? OptionalTensor(torch::stable::contiguous(*t)) : std::nullopt;
-  };
-  const OptionalTensor bias = packed(c.bias), residual = packed(c.residual);
+  const OptionalTensor bias = floats(c.bias), scale = floats(c.scale);
+  const OptionalTensor residual =
+      c.residual ? OptionalTensor(torch::stable::contiguous(*c.residual)) : std::nullopt;
+  const auto start = [](const OptionalTensor& t) { return t ? t->const_data_ptr() : nullptr; };
   const LinearArgs args{
       .weight = &h,
-      .values = static_cast<const float*>(c.values.const_data_ptr()),
-      .x = static_cast<const float*>(x.const_data_ptr()),
+      .values = c.values.const_data_ptr(),
+      .x = x.const_data_ptr(),
       .x_stride = x.dim() > 1 ? x.stride(x.dim() - 2) : h.in_features,
-      .y = static_cast<float*>(y.mutable_data_ptr()),
-      .bias = bias ? static_cast<const float*>(bias->const_data_ptr()) : nullptr,
-      .residual = residual ? static_cast<const float*>(residual->const_data_ptr()) : nullptr,
+      .y = y.mutable_data_ptr(),
+      .bias = static_cast<const float*>(start(bias)),
+      .residual = start(residual),
+      .scale = static_cast<const float*>(start(scale)),
       .rows = rows,
       .act = act_named(c.act),
+      .value_type = *type_of(c.values),
+      .x_type = *type_of(c.x),
   };
-  const Kernel* kernel = pick(table, h, rows);
-  STD_TORCH_CHECK(kernel != nullptr, table.op, ": no kernel runs this weight; reinstall secateur");
   run(*kernel, args);
   return y;
 }

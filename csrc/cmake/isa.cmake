@@ -5,7 +5,7 @@ set(SECATEUR_ISAS portable)
 set(SECATEUR_FLAGS_portable "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND SECATEUR_ISAS avx2 avx512)
-  set(SECATEUR_FLAGS_avx2 -mavx2 -mfma)
+  set(SECATEUR_FLAGS_avx2 -mavx2 -mfma -mf16c)
   set(SECATEUR_FLAGS_avx512 ${SECATEUR_FLAGS_avx2} -mavx512f -mavx512vl -mavx512dq -mavx512bw
       -mprefer-vector-width=512)
 endif()

@@ -20,7 +20,9 @@ Isa detect() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
     return Isa::avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("f16c"))
+    return Isa::avx2;
 #endif
   return Isa::portable;
 }
@@ -47,12 +49,12 @@ Isa isa() {
 
 const char* isa_name(Isa isa) { return kNames[static_cast<std::size_t>(isa)]; }
 
-const Kernel* pick(const KernelTable& table, const Header& weight, std::int64_t rows) {
+const Kernel* pick(const KernelTable& table, const Header& weight, std::int64_t rows, bool plain) {
   const Kernel* const wanted = forced.load(std::memory_order_relaxed);
   const Kernel* best = nullptr;
   int best_rank = 0;
   for (const Kernel* k : table) {
-    if (k->isa > isa()) continue;
+    if (k->isa > isa() || !(plain || k->any_type)) continue;
     const int fit = k->rank(weight, rows);
     if (fit == 0) continue;
     if (k == wanted) return k;

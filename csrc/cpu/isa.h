@@ -32,8 +32,9 @@ KernelTables all_tables();
 Isa isa();
 const char* isa_name(Isa isa);
 
-// Never null: portable kernels run everything.
-const Kernel* pick(const KernelTable& table, const Header& weight, std::int64_t rows);
+// The kernel for a problem; `plain` where values and x are f32. Null if the table has none that
+// fits.
+const Kernel* pick(const KernelTable& table, const Header& weight, std::int64_t rows, bool plain);
 
 // Makes pick() return the kernel of this name whenever it can run the problem; "" undoes it.
 // For tests and benchmarks. False if no kernel has the name or this CPU cannot run it.

@@ -11,16 +11,27 @@ namespace secateur {
 enum class Isa : std::uint8_t { portable = 0, avx2 = 1, avx512 = 2 };
 enum class Act : std::uint8_t { none, relu, gelu, gelu_tanh, silu };
 
+// Elements in memory; the arithmetic is float throughout.
+enum class Type : std::uint8_t { f32, bf16, f16, i8 };
+constexpr std::int64_t bytes_of(Type type) {
+  return type == Type::f32 ? 4 : type == Type::i8 ? 1 : 2;
+}
+
 struct LinearArgs {
   const Header* weight;   // start of `index`
-  const float* values;    // in the index's order
-  const float* x;         // [rows, in_features]
+  const void* values;     // in the index's order
+  const void* x;          // [rows, in_features]
   std::int64_t x_stride;  // elements between rows of x
-  float* y;               // [rows, out_features], contiguous
+  void* y;                // [rows, out_features], contiguous
   const float* bias;      // [out_features] or null
-  const float* residual;  // [rows, out_features], contiguous, or null
+  const void* residual;   // [rows, out_features], contiguous, or null
+  const float* scale;     // [out_features], what each row's values are multiplied by, or null
   std::int64_t rows;
   Act act;
+  Type value_type;  // of the values
+  Type x_type;      // of x, y and the residual; not i8
+
+  bool plain() const { return value_type == Type::f32 && x_type == Type::f32; }
 };
 
 // The part of the output one thread computes.
@@ -33,6 +44,7 @@ struct Part {
 struct Kernel {
   const char* name;  // <op>_<file>
   Isa isa;
+  bool any_type;  // takes values and x of every Type, not of f32 alone
   // How well it suits the problem: 0 cannot run it; among the runnable the highest wins.
   int (*rank)(const Header& weight, std::int64_t rows);
   std::int64_t (*scratch_floats)(const Header& weight, std::int64_t rows);
@@ -53,8 +65,12 @@ struct Erased<kRun> {
 }  // namespace secateur
 
 // The last lines of a kernel's file; the build gives each file its name and instruction set.
-#define SECATEUR_REGISTER(rank, scratch_floats, run)                                             \
-  extern const secateur::Kernel SECATEUR_KERNEL;                                                 \
-  constinit const secateur::Kernel SECATEUR_KERNEL = {SECATEUR_KERNEL_NAME, SECATEUR_KERNEL_ISA, \
-                                                      rank, scratch_floats,                      \
-                                                      secateur::Erased<&run>::call}
+#define SECATEUR_REGISTER(rank, scratch_floats, run) \
+  SECATEUR_KERNEL_ENTRY(false, rank, scratch_floats, run)
+#define SECATEUR_REGISTER_ANY_TYPE(rank, scratch_floats, run) \
+  SECATEUR_KERNEL_ENTRY(true, rank, scratch_floats, run)
+#define SECATEUR_KERNEL_ENTRY(any_type, rank, scratch_floats, run)       \
+  extern const secateur::Kernel SECATEUR_KERNEL;                         \
+  constinit const secateur::Kernel SECATEUR_KERNEL = {                   \
+      SECATEUR_KERNEL_NAME, SECATEUR_KERNEL_ISA,         any_type, rank, \
+      scratch_floats,       secateur::Erased<&run>::call}

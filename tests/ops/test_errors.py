@@ -46,7 +46,10 @@ VALUE_ERRORS = {
     r"residual must be \[3, 16\], got \[16\]": {"residual": torch.ones(16)},
     r"residual must be \[3, 16\], got \[16, 3\]": {"residual": torch.ones(16, 3)},
     "act must be one of none, relu, gelu, gelu_tanh, silu, got 'tanh'": {"act": "tanh"},
-    "scale is for int8 values": {"scale": torch.ones(1)},
+    r"scale must be \[16\], got \[1\]": {
+        "values": torch.ones(400, dtype=torch.int8),
+        "scale": torch.ones(1),
+    },
     r"values must have at least 192 \+ 16 elements": {"values": torch.ones(100)},
     "values must be 1-D and contiguous": {"values": torch.ones(16, 24)},
     "index was packed by another format": {"index": lambda other: other.index},
@@ -56,7 +59,13 @@ VALUE_ERRORS = {
 }
 TYPE_ERRORS = {
     r"x must be floating, got torch\.int64": {"x": torch.ones(3, 24, dtype=torch.int64)},
-    r"values must be floating, got torch\.int8": {"values": torch.ones(400, dtype=torch.int8)},
+    r"values must be floating, got torch\.int32": {"values": torch.ones(400, dtype=torch.int32)},
+    r"got values of torch\.int8 and no scale": {"values": torch.ones(400, dtype=torch.int8)},
+    r"got values of torch\.float32 and a scale": {"scale": torch.ones(16)},
+    r"scale must be float32, got torch\.float64": {
+        "values": torch.ones(400, dtype=torch.int8),
+        "scale": torch.ones(16, dtype=torch.float64),
+    },
     r"bias must be floating, got torch\.int32": {"bias": torch.ones(16, dtype=torch.int32)},
     r"index must be uint8, got torch\.float32": {"index": torch.ones(4096)},
 }

@@ -7,21 +7,31 @@
 
 namespace {
 
+template <class V>
+[[gnu::noinline]] void rows_times_x(const CsrCursor& c, const float* x, float* y) {
+  const V* w = c.w.as<V>();
+  const std::uint8_t* column = c.column;
+  const std::uint16_t* row = c.row;
+  const float* scale = c.w.scale;
+  for (const secateur::Run* run = c.run; run != c.last && run->nnz > 0; ++run) {
+    const int nnz = run->nnz;
+    for (int i = 0; i < run->rows; ++i, ++row, w += nnz, column += nnz) {
+      ask_ahead(w, nnz * sizeof(V));
+      ask_ahead(column, 1);
+      const float sum = dot_kept(w, column, nnz, x);
+      y[*row] += scale ? sum * scale[*row] : sum;
+    }
+  }
+}
+
 struct CsrRowBlocks {
   const LinearArgs& args;
 
   explicit CsrRowBlocks(const LinearArgs& a) : args(a) {}
 
   void times_row(std::int64_t row_block, std::int64_t k_block, const float* x, float* y) const {
-    for (CsrCursor c(args, row_block, k_block); !c.done(); ++c.run) {
-      const int nnz = c.run->nnz;
-      for (int i = 0; i < c.run->rows; ++i, c.next_row(nnz)) {
-        for (int at = 0; at < 4 * nnz; at += 64)
-          __builtin_prefetch(reinterpret_cast<const char*>(c.w) + kAhead + at);
-        __builtin_prefetch(c.column + kAhead / 4);
-        y[*c.row] += dot_kept(c.w, c.column, nnz, x);
-      }
-    }
+    const CsrCursor c(args, row_block, k_block);
+    typed(args.value_type, args.values, [&]<class V>(const V*) { rows_times_x<V>(c, x, y); });
   }
 };
 

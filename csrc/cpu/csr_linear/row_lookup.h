@@ -10,14 +10,15 @@ namespace {
 
 template <int kTables>
 SECATEUR_INLINE __m512 dot_lookup(const CsrCursor& c, int nnz, const Lookup<kTables>& x) {
+  const auto* w = c.w.as<float>();
   __m512 sum = _mm512_setzero_ps();
   const int whole = nnz / 16 * 16;
   for (int j = 0; j < whole; j += 16)
-    sum = _mm512_fmadd_ps(_mm512_loadu_ps(c.w + j), x(c.column + j), sum);
+    sum = _mm512_fmadd_ps(_mm512_loadu_ps(w + j), x(c.column + j), sum);
   if (whole == nnz) return sum;
   const auto there = first_lanes(nnz - whole);
   // Masked, not multiplied by zero: the lanes beyond may look up an infinity.
-  return _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(there, c.w + whole), x(c.column + whole), sum,
+  return _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(there, w + whole), x(c.column + whole), sum,
                                there);
 }
 

@@ -5,20 +5,20 @@
 #include <cstring>
 
 #include "cpu/kernel.h"
+#include "cpu/values.h"
 #include "cpu/vec.h"
 
 namespace {
 
-constexpr int kMostKept = 256;  // of one row in one K block
-
 struct NmBlock {
-  const float* w;              // of the block's first row
+  Values w;                    // of the block's first row
   const std::uint32_t* codes;  // likewise
   int rows;
   int kept;   // weights of a row
   int words;  // words of codes of a row
 
-  NmBlock(const secateur::LinearArgs& a, std::int64_t row_block, std::int64_t k_block) {
+  NmBlock(const secateur::LinearArgs& a, std::int64_t row_block, std::int64_t k_block)
+      : w(a, row_block) {
     const secateur::Header& h = *a.weight;
     const std::int64_t first_row = row_block * h.row_block, first_k = k_block * h.k_block;
     const std::int64_t width = secateur::smaller(h.k_block, h.in_features - first_k);
@@ -31,7 +31,7 @@ struct NmBlock {
     rows = static_cast<int>(secateur::smaller(h.row_block, h.out_features - first_row));
     kept = static_cast<int>(width / h.m * h.n);
     words = static_cast<int>(words_of(width));
-    w = a.values + first_row * (h.in_features / h.m * h.n) + rows * (first_k / h.m * h.n);
+    w.skip(first_row * (h.in_features / h.m * h.n) + rows * (first_k / h.m * h.n));
     codes = secateur::section<std::uint32_t>(h, h.columns) + first_row * words_of_row +
             rows * k_block * words_of(h.k_block);
   }
@@ -39,7 +39,7 @@ struct NmBlock {
   static int code_bits(const secateur::Header& h) { return h.m <= 4 ? 2 : 4; }
 
   SECATEUR_INLINE void skip(int count) {
-    w += static_cast<std::int64_t>(count) * kept;
+    w.skip(static_cast<std::int64_t>(count) * kept);
     codes += static_cast<std::int64_t>(count) * words;
   }
   SECATEUR_INLINE void next_row() { skip(1); }

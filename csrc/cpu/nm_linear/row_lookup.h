@@ -71,8 +71,9 @@ struct NmLookup {
     const int spans = b.kept / 16;
     const __mmask16 rest = first_lanes(b.kept % 16);
     const auto next = [&] {
-      __m512 sum = dot(b.w, b.codes, spans, x);
-      if (rest) sum = dot_rest(b.w + 16 * spans, b.codes + kWords * spans, rest, x[spans], sum);
+      const auto* w = b.w.as<float>();
+      __m512 sum = dot(w, b.codes, spans, x);
+      if (rest) sum = dot_rest(w + 16 * spans, b.codes + kWords * spans, rest, x[spans], sum);
       b.next_row();
       return sum;
     };

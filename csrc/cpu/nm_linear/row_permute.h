@@ -66,36 +66,38 @@ SECATEUR_INLINE __m128 sums_of_4(const __m256 (&v)[4]) {
   return _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
 }
 
-template <int kN>
+template <int kN, class V>
 struct NmPermute {
   const Permute<kN> permute;
 
   // kRows rows, `apart` rows from one to the next, whose x values are loaded once.
   template <int kRows>
   SECATEUR_INLINE void dot(const NmBlock& b, int apart, const Quads* x, __m256 (&sum)[4]) const {
-    const float* w[kRows];
+    const V* w[kRows];
     const std::uint32_t* codes[kRows];
     SECATEUR_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      w[r] = b.w + static_cast<std::int64_t>(r) * apart * b.kept;
+      w[r] = b.w.as<V>() + static_cast<std::int64_t>(r) * apart * b.kept;
       codes[r] = b.codes + static_cast<std::int64_t>(r) * apart * b.words;
       sum[r] = _mm256_setzero_ps();
     }
-    const auto span = [&](int s, auto load) {
-      SECATEUR_UNROLL
-      for (int r = 0; r < kRows; ++r)
-        sum[r] = _mm256_fmadd_ps(load(w[r] + 8 * s), permute.pick(x[s], permute.codes(codes[r], s)),
-                                 sum[r]);
+    const auto add = [&](int r, __m256 weights, int s) {
+      sum[r] = _mm256_fmadd_ps(weights, permute.pick(x[s], permute.codes(codes[r], s)), sum[r]);
     };
-    const auto whole = [](const float* at) { return _mm256_loadu_ps(at); };
     int s = 0;
     for (; 8 * s + 16 <= b.kept; s += 2) {
-      span(s, whole);
-      span(s + 1, whole);
+      SECATEUR_UNROLL
+      for (int r = 0; r < kRows; ++r) add(r, load(w[r] + 8 * s), s);
+      SECATEUR_UNROLL
+      for (int r = 0; r < kRows; ++r) add(r, load(w[r] + 8 * s + 8), s + 1);
     }
     for (; 8 * s < b.kept; ++s) {
-      const __m256i there = first_of_8(b.kept - 8 * s);
-      span(s, [there](const float* at) { return _mm256_maskload_ps(at, there); });
+      const int left = b.kept - 8 * s < 8 ? b.kept - 8 * s : 8;
+      for (int r = 0; r < kRows; ++r) {
+        alignas(32) float rest[8] = {};
+        for (int i = 0; i < left; ++i) rest[i] = to_float(w[r] + 8 * s + i);
+        add(r, _mm256_load_ps(rest), s);
+      }
     }
   }
 
@@ -103,22 +105,32 @@ struct NmPermute {
   // it is read at several places at once.
   void block(NmBlock b, const Quads* x, float* y) const {
     __m256 sum[4];
+    const auto finish = [&](int row, float total) {
+      y[row] += b.w.scale ? total * b.w.scale[row] : total;
+    };
     const int quarter = b.rows / 4;
     int i = 0;
     for (; i < quarter; ++i, b.next_row()) {
       dot<4>(b, quarter, x, sum);
       alignas(16) float four[4];
       _mm_store_ps(four, sums_of_4(sum));
-      for (int r = 0; r < 4; ++r) y[i + r * quarter] += four[r];
+      for (int r = 0; r < 4; ++r) finish(i + r * quarter, four[r]);
     }
     b.skip(3 * quarter);
     for (i = 4 * quarter; i < b.rows; ++i, b.next_row()) {
       dot<1>(b, 0, x, sum);
       sum[1] = sum[2] = sum[3] = _mm256_setzero_ps();
-      y[i] += _mm_cvtss_f32(sums_of_4(sum));
+      finish(i, _mm_cvtss_f32(sums_of_4(sum)));
     }
   }
 };
+
+template <class V>
+[[gnu::noinline]] void permute_block(const NmBlock& b, int n, const Quads* x, float* y) {
+  if (n == 1) return NmPermute<1, V>().block(b, x, y);
+  if (n == 2) return NmPermute<2, V>().block(b, x, y);
+  NmPermute<4, V>().block(b, x, y);
+}
 
 struct NmPermuteBlocks {
   const LinearArgs& args;
@@ -130,9 +142,8 @@ struct NmPermuteBlocks {
     Quads spans[kMostSpans];
     spans_of(x, secateur::smaller(h.k_block, h.in_features - k_block * h.k_block), spans);
     const NmBlock b(args, row_block, k_block);
-    if (h.n == 1) return NmPermute<1>().block(b, spans, y);
-    if (h.n == 2) return NmPermute<2>().block(b, spans, y);
-    NmPermute<4>().block(b, spans, y);
+    typed(args.value_type, args.values,
+          [&]<class V>(const V*) { permute_block<V>(b, h.n, spans, y); });
   }
 };
 

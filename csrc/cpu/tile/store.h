@@ -3,6 +3,7 @@
 
 #include "cpu/act.h"
 #include "cpu/kernel.h"
+#include "cpu/narrow.h"
 #include "cpu/vec.h"
 
 namespace {
@@ -10,36 +11,47 @@ namespace {
 using secateur::Act;
 
 struct Store {
-  float* y;               // y[0, first output of this block]
-  const float* residual;  // the same element of the residual, or null
-  std::int64_t stride;    // elements between rows of y and of the residual
-  std::int64_t rows;      // rows of y to write, at most the tile
-  std::int64_t outputs;   // consecutive outputs
+  void* y;               // y[0, first output of this block]
+  const void* residual;  // the same element of the residual, or null
+  std::int64_t stride;   // elements between rows of y and of the residual
+  std::int64_t rows;     // rows of y to write, at most the tile
+  std::int64_t outputs;  // consecutive outputs
   Act act;
+  Type type;  // of y and of the residual
 };
 
-SECATEUR_INLINE void store_vec(const Store& s, std::int64_t at, Vec v) {
-  v = activate(s.act, v);
-  if (s.residual) v += load(s.residual + at);
-  store(s.y + at, v);
+// Where the outputs of `a` from (row, output) on go.
+SECATEUR_INLINE Store store_at(const secateur::LinearArgs& a, std::int64_t row, std::int64_t output,
+                               std::int64_t rows, std::int64_t outputs) {
+  const std::int64_t stride = a.weight->out_features, first = row * stride + output;
+  const void* residual = a.residual ? at(a.residual, a.x_type, first) : nullptr;
+  return {at(a.y, a.x_type, first), residual, stride, rows, outputs, a.act, a.x_type};
 }
 
-SECATEUR_INLINE void store_scalar(const Store& s, std::int64_t at, float f) {
+template <class Y>
+SECATEUR_INLINE void store_vec(const Store& s, Y* y, std::int64_t at, Vec v) {
+  v = activate(s.act, v);
+  if (s.residual) v += load(static_cast<const Y*>(s.residual) + at);
+  store(y + at, v);
+}
+
+template <class Y>
+SECATEUR_INLINE void store_scalar(const Store& s, Y* y, std::int64_t at, float f) {
   f = activate(s.act, splat(f))[0];
-  s.y[at] = s.residual ? f + s.residual[at] : f;
+  from_float(y + at, s.residual ? f + to_float(static_cast<const Y*>(s.residual) + at) : f);
 }
 
 // One row of finished sums.
-SECATEUR_INLINE void store_row(const float* sums, std::int64_t outputs, Act act,
-                               const float* residual, float* y) {
-  const Store s{y, residual, outputs, 1, outputs, act};
-  std::int64_t o = 0;
-  for (; o + kLanes <= outputs; o += kLanes) store_vec(s, o, load(sums + o));
-  for (; o < outputs; ++o) store_scalar(s, o, sums[o]);
+inline void store_row(const float* sums, const Store& s) {
+  typed(s.type, s.y, [&](auto* y) {
+    std::int64_t o = 0;
+    for (; o + kLanes <= s.outputs; o += kLanes) store_vec(s, y, o, load(sums + o));
+    for (; o < s.outputs; ++o) store_scalar(s, y, o, sums[o]);
+  });
 }
 
-template <int Tile>
-void store_tile(const float* __restrict sums, const Store& s) {
+template <int Tile, class Y>
+void store_tile(const float* __restrict sums, const Store& s, Y* y) {
   const std::int64_t whole = s.outputs / kLanes * kLanes;
   for (std::int64_t t = 0; t < s.rows; t += kLanes) {
     const int rows = s.rows - t < kLanes ? static_cast<int>(s.rows - t) : kLanes;
@@ -50,14 +62,14 @@ void store_tile(const float* __restrict sums, const Store& s) {
       transpose(v);
       if (rows == kLanes) {
         SECATEUR_UNROLL
-        for (int i = 0; i < kLanes; ++i) store_vec(s, (t + i) * s.stride + o, v[i]);
+        for (int i = 0; i < kLanes; ++i) store_vec(s, y, (t + i) * s.stride + o, v[i]);
       } else {
-        for (int i = 0; i < rows; ++i) store_vec(s, (t + i) * s.stride + o, v[i]);
+        for (int i = 0; i < rows; ++i) store_vec(s, y, (t + i) * s.stride + o, v[i]);
       }
     }
     for (std::int64_t o = whole; o < s.outputs; ++o)
       for (int i = 0; i < rows; ++i)
-        store_scalar(s, (t + i) * s.stride + o, sums[o * Tile + t + i]);
+        store_scalar(s, y, (t + i) * s.stride + o, sums[o * Tile + t + i]);
   }
 }
 

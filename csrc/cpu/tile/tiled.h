@@ -42,16 +42,16 @@ void tile_times_weight(const LinearArgs& a, const Part& part, std::int64_t row, 
   float* panel = scratch;
   float* sums = scratch + static_cast<std::int64_t>(h.in_features) * T::kRows;
   const std::int64_t deep = secateur::k_blocks(h);
-  pack_panel<T::kRows>(a.x + row * a.x_stride, a.x_stride, rows, h.in_features, panel);
+  typed(a.x_type, at(a.x, a.x_type, row * a.x_stride),
+        [&](auto* x) { pack_panel<T::kRows>(x, a.x_stride, rows, h.in_features, panel); });
   for (std::int64_t b = part.block_begin; b < part.block_end; ++b) {
     const std::int64_t first = b * h.row_block;
     const std::int64_t outputs = secateur::smaller(h.row_block, h.out_features - first);
     start_sums<T>(a.bias ? a.bias + first : nullptr, outputs, sums);
     for (std::int64_t k = 0; k < deep; ++k)
       blocks.template times_panel<T>(b, k, panel + k * h.k_block * T::kRows, sums);
-    const std::int64_t at = row * h.out_features + first;
-    store_tile<T::kRows>(sums, {a.y + at, a.residual ? a.residual + at : nullptr, h.out_features,
-                                rows, outputs, a.act});
+    const Store to = store_at(a, row, first, rows, outputs);
+    typed(to.type, to.y, [&](auto* y) { store_tile<T::kRows>(sums, to, y); });
   }
 }
 

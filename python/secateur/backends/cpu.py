@@ -53,16 +53,17 @@ def machine() -> int:
     return int(function())
 
 
-def pick(op: str, index: Tensor, rows: int) -> str:
+def pick(op: str, index: Tensor, rows: int, *, plain: bool = True) -> str:
     """Return the name of the kernel that `op` runs for this packed weight and row count.
 
     Args:
         op: for example ``"csr_linear"``.
         index: the packed weight's index, on the CPU.
         rows: rows of x after flattening.
+        plain: whether x and the values are float32.
 
     Returns:
-        The kernel's name; ``"reference"`` without the extension.
+        The kernel's name; ``"reference"`` where there is none, or no extension.
 
     Raises:
         ValueError: if the extension has no such op.
@@ -70,7 +71,7 @@ def pick(op: str, index: Tensor, rows: int) -> str:
     if not _extension.load():
         return "reference"
     header = ctypes.c_void_p(index.data_ptr())
-    name = _text("secateur_pick")(op.encode(), header, ctypes.c_int64(rows)).decode()
+    name = _text("secateur_pick")(op.encode(), header, ctypes.c_int64(rows), int(plain)).decode()
     if not name:
         raise ValueError(f"op must be one of {sorted({k.op for k in kernels()})}, got {op!r}")
     return name

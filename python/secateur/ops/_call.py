@@ -35,6 +35,9 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+_FLOATING = ("x", "values", "bias", "residual", "dense")
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of a linear op, its fields in the order of the schema."""
@@ -44,7 +47,7 @@ class Call:
     index: Tensor  # [bytes], uint8
     bias: Tensor | None = None  # [out]
     residual: Tensor | None = None  # [..., out]
-    scale: Tensor | None = None
+    scale: Tensor | None = None  # [out], float32, with int8 values
     dense: Tensor | None = None  # [out, in]
     transposed: Tensor | None = None  # [bytes], uint8
     out_features: int = 0
@@ -71,8 +74,6 @@ def check(op: str, code: int, call: Call, header: Header | None) -> None:
     """
     if call.act not in ACTIVATIONS:
         raise ValueError(f"{op}: act must be one of {', '.join(ACTIVATIONS)}, got {call.act!r}")
-    if call.scale is not None:
-        raise ValueError(f"{op}: scale is for int8 values, which are not read yet; pass None")
     _check_dtypes(op, call)
     _check_devices(op, call)
     _check_shapes(op, call)
@@ -97,7 +98,16 @@ def check_transposed(op: str, transposed: Tensor, header: Header) -> None:
 
 
 def _check_dtypes(op: str, call: Call) -> None:
-    for name in ("x", "values", "bias", "residual", "dense"):
+    quantized = call.values.dtype == torch.int8
+    if quantized != (call.scale is not None):
+        raise TypeError(
+            f"{op}: int8 values and scale go together, got values of {call.values.dtype} and "
+            f"{'a' if call.scale is not None else 'no'} scale; see SparseLinear.quantize"
+        )
+    if call.scale is not None and call.scale.dtype != torch.float32:
+        raise TypeError(f"{op}: scale must be float32, got {call.scale.dtype}; convert it first")
+    names = ("x", "bias", "residual", "dense") if quantized else _FLOATING
+    for name in names:
         tensor = getattr(call, name)
         if tensor is not None and not tensor.dtype.is_floating_point:
             raise TypeError(f"{op}: {name} must be floating, got {tensor.dtype}; convert it first")
@@ -128,6 +138,7 @@ def _check_shapes(op: str, call: Call) -> None:
             )
     wanted = {
         "bias": (call.out_features,),
+        "scale": (call.out_features,),
         "residual": call.y_shape,
         "dense": (call.out_features, call.x.shape[-1]),
     }

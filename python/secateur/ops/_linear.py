@@ -70,7 +70,7 @@ class LinearOp:
         act: str,
     ) -> Tensor:
         """Run the cheaper of the two ops that gives the gradients asked for."""
-        if x.dtype != values.dtype and torch.is_autocast_enabled(x.device.type):
+        if x.dtype != values.dtype and rest[0] is None and torch.is_autocast_enabled(x.device.type):
             x = x.to(values.dtype)
         learns = torch.is_grad_enabled() and (
             x.requires_grad
@@ -82,7 +82,8 @@ class LinearOp:
         tensors: Any = (x, values, index, bias, residual, *rest)
         options: Any = {"out_features": out_features, "act": act}
         # A kernel sees neither of these: it would add the residual in the wrong places.
-        if act not in ACTIVATIONS or residual is not None or values.dim() != 1:
+        strange = act not in ACTIVATIONS or values.dim() != 1
+        if strange or residual is not None or (values.dtype == torch.int8) != (rest[0] is not None):
             check(self.name, self.format.code, Call(*tensors, **options), None)
         result: Tensor
         try:
@@ -162,17 +163,20 @@ class LinearOp:
         return call.x.new_empty(call.y_shape)
 
     def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, values, index, bias, transposed = ctx.saved_tensors
+        x, values, index, bias, scale, transposed = ctx.saved_tensors
         # The dispatcher drops trailing arguments that equal their defaults.
         needs = (*ctx.needs_input_grad, False, False)
         needs_x, needs_values, _, needs_bias, needs_residual = needs[:5]
         grad_pre = grad
         if ctx.act != "none":
-            pre = self._train(x, values, index, bias, out_features=grad.shape[-1])
+            pre = self._train(x, values, index, bias, None, scale, out_features=grad.shape[-1])
             grad_pre = ACTIVATIONS[ctx.act].backward(grad, pre)
         grad_x = grad_values = grad_bias = None
-        if needs_x:
+        if needs_x and scale is None:
             grad_x = self._dx(grad_pre, values, index, transposed, in_features=x.shape[-1])
+        elif needs_x:  # int8 values go through as the numbers they are, their scale before
+            scaled, whole = (grad_pre * scale).to(x.dtype), values.to(x.dtype)
+            grad_x = self._dx(scaled, whole, index, transposed, in_features=x.shape[-1])
         if needs_values:
             grad_values = self._dw(grad_pre.to(values.dtype), x, index, values.numel())
         if needs_bias:
@@ -221,8 +225,8 @@ def _fake_dx(
 def _save(
     ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Tensor
 ) -> None:
-    x, values, index, bias, residual, _scale, _dense, transposed = inputs
-    ctx.save_for_backward(x, values, index, bias, transposed)
+    x, values, index, bias, residual, scale, _dense, transposed = inputs
+    ctx.save_for_backward(x, values, index, bias, scale, transposed)
     ctx.act = keyword_only_inputs["act"]
     ctx.residual_dtype = None if residual is None else residual.dtype
 

@@ -22,7 +22,10 @@ def linear(format: Format, call: Call) -> Tensor:
     rows, columns = format.positions(call.index)
     wide = _accumulator(call.x, call.values)
     x = call.x.reshape(-1, header.in_features).to(wide)
-    y = sum_over_kept(x, call.values[: header.nnz].to(wide), rows, columns, call.out_features)
+    values = call.values[: header.nnz].to(wide)
+    if call.scale is not None:
+        values = values * call.scale[rows]
+    y = sum_over_kept(x, values, rows, columns, call.out_features)
     return finish(call, y if call.bias is None else y + call.bias)
 
 

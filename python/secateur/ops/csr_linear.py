@@ -28,11 +28,12 @@ def csr_linear(  # noqa: PLR0913  the schema's arguments
 
     Args:
         x: [..., in], floating.
-        values: 1-D, floating, of a `Packed`.
+        values: 1-D, floating, of a `Packed`; or int8, with a scale.
         index: 1-D, uint8, of the same `Packed`.
         bias: [out].
         residual: [..., out], added after the activation.
-        scale: None; kept for int8 values.
+        scale: [out], float32: what the int8 values of each output are multiplied by; None with
+            floating values.
         dense: [out, in], the same weight dense: run instead for row counts whose verdict is
             "dense". There inf × pruned zero is NaN.
         transposed: `Format.transpose(index)`; without it each backward builds it anew.
