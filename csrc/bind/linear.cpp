@@ -5,6 +5,7 @@
 
 #include "bind/checks.h"
 #include "bind/scratch.h"
+#include "bind/split.h"
 
 namespace secateur::bind {
 namespace {
@@ -12,9 +13,6 @@ namespace {
 using torch::headeronly::ScalarType;
 using torch::stable::detail::from;
 using torch::stable::detail::to;
-
-constexpr std::int64_t kAlone = 2'000'000;  // multiplications one thread does in about 50 us
-constexpr std::int64_t kRowsTogether = 16;  // narrower pieces of x waste lanes
 
 template <std::size_t N>
 Tensor dispatch(const char* op, const char* overload, std::array<StableIValue, N> stack) {
@@ -79,30 +77,8 @@ Tensor by_dense(const LinearCall& c) {
   return plus(activated(y, c.act), c.residual);
 }
 
-// How a call is shared out to threads: the rows of x first; if there are too few, the row blocks of
-// the weight.
-struct Split {
-  std::int64_t rows, blocks;  // of the whole
-  std::int64_t units, parts;
-  bool by_rows;
-
-  Split(const Header& h, std::int64_t rows_of_x) : rows(rows_of_x), blocks(row_blocks(h)) {
-    const std::int64_t threads = torch::stable::get_num_threads();
-    const std::int64_t groups = ceil_div(rows, kRowsTogether);
-    by_rows = groups >= threads || groups >= blocks;
-    units = by_rows ? groups : blocks;
-    parts = rows * h.nnz < kAlone ? 1 : smaller(threads, units);
-  }
-
-  Part operator[](std::int64_t i) const {
-    const std::int64_t begin = units * i / parts, end = units * (i + 1) / parts;
-    if (!by_rows) return {0, rows, begin, end};
-    return {begin * kRowsTogether, smaller(end * kRowsTogether, rows), 0, blocks};
-  }
-};
-
 void run(const Kernel& kernel, const LinearArgs& args) {
-  const Split split(*args.weight, args.rows);
+  const Split split(*args.weight, args.rows, torch::stable::get_num_threads());
   const std::int64_t floats = kernel.scratch_floats(*args.weight, args.rows);
   auto work = [&](std::int64_t begin, std::int64_t end) {
     float* scratch = thread_scratch(floats);  // null: no memory; a throw must not leave a worker

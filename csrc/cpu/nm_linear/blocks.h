@@ -68,19 +68,46 @@ SECATEUR_INLINE std::uint64_t spread(std::uint64_t codes) {
   }
 }
 
-// Codes of one row to local columns, eight at a time: a byte each, added without carries, since a
-// column is below 256. Writes up to a whole word's worth past the last.
+// One word of codes to local columns, a byte each: where its group starts, plus the code. They are
+// added without carries, since a column is below 256.
+template <int kBits>
+SECATEUR_INLINE void columns_of_word(std::uint32_t word, const std::uint8_t* first,
+                                     std::uint8_t* column) {
+#if defined(__AVX2__)
+  const __m128i packed = _mm_cvtsi32_si128(static_cast<int>(word));
+  if constexpr (kBits == 2) {
+    // Each byte four times; in every pair of bytes 16 bits, whose parts are shifted into place.
+    const __m128i four =
+        _mm_shuffle_epi8(packed, _mm_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3));
+    const __m128i pairs = _mm_blend_epi16(four, _mm_srli_epi16(four, 4), 0b10101010);
+    const __m128i even = _mm_and_si128(pairs, _mm_set1_epi16(0x0003));
+    const __m128i odd = _mm_and_si128(_mm_srli_epi16(pairs, 2), _mm_set1_epi16(0x0300));
+    const __m128i start = _mm_loadu_si128(reinterpret_cast<const __m128i*>(first));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(column),
+                     _mm_add_epi8(start, _mm_or_si128(even, odd)));
+  } else {
+    const __m128i two = _mm_unpacklo_epi8(packed, _mm_srli_epi16(packed, 4));
+    const __m128i code = _mm_and_si128(two, _mm_set1_epi8(0x0F));
+    const __m128i start = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(first));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(column), _mm_add_epi8(start, code));
+  }
+#else
+  for (int j = 0; j < 32 / kBits; j += 8, word >>= 16) {
+    std::uint64_t start;
+    std::memcpy(&start, first + j, sizeof start);
+    start += spread<kBits>(kBits == 2 ? word & 0xFFFFU : word);
+    std::memcpy(column + j, &start, sizeof start);
+  }
+#endif
+}
+
+// Codes of one row to local columns. Writes up to a whole word's worth past the last.
 template <int kBits>
 SECATEUR_INLINE void decode(const std::uint32_t* codes, int words, const GroupStarts& groups,
                             std::uint8_t* column) {
-  const auto* packed = reinterpret_cast<const std::uint8_t*>(codes);
-  for (int j = 0; j < words * (32 / kBits); j += 8, packed += kBits) {
-    std::uint64_t eight = 0, first;
-    std::memcpy(&eight, packed, kBits);  // little-endian, as the index is
-    std::memcpy(&first, groups.first + j, sizeof first);
-    eight = spread<kBits>(eight) + first;
-    std::memcpy(column + j, &eight, sizeof eight);
-  }
+  constexpr int kEach = 32 / kBits;
+  for (int i = 0; i < words; ++i)
+    columns_of_word<kBits>(codes[i], groups.first + i * kEach, column + i * kEach);
 }
 
 }  // namespace
