@@ -127,12 +127,15 @@ class Assembly:
         bias = self._reader.take(f"{prefix}bias", shape[:1]) if spec.bias else None
         if found is None:
             return None
-        weight, mask = found
+        weight, mask, scale = found
         format = spec.format
         if format not in FORMATS.names() or FORMATS.get(str(format)).fits(mask) is not None:
             format = None
-        packed = packing.pack(weight, mask, format, inferred=False)
+        numbers = weight if scale is None else weight.float()
+        packed = packing.pack(numbers, mask, format, inferred=False)
         layer = SparseLinear(packed, bias, trains=trains)
+        if scale is not None:
+            layer.adopt(weight, mask, scale)
         verdicts = _verdicts(spec, layer)
         if verdicts:
             layer.index = with_verdicts(layer.index, verdicts, machine.stamp())

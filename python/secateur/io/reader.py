@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from secateur.io import layout
@@ -72,8 +73,10 @@ class Reader:
         tensor: Tensor = self._file.get_tensor(stored).clone()
         return tensor
 
-    def take_sparse(self, name: str, shape: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
-        """Return weight and mask, each of `shape` (out, in), of the sparse layer `name`.
+    def take_sparse(
+        self, name: str, shape: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """Return weight and mask, each of `shape` (out, in), and scale of the sparse layer `name`.
 
         Raises:
             ValueError: if mask and values do not describe a weight of that shape.
@@ -84,13 +87,17 @@ class Reader:
         values = self.take(prefix + "values")
         if version is None or bits is None or values is None:
             return None
+        quantized = values.dtype == torch.int8
+        scale = self.take(prefix + "scale", shape[:1]) if quantized else None
+        if quantized and scale is None:
+            return None
         if int(version) != canonical.VERSION:
             raise ValueError(
                 f"{name!r} has version {int(version)} of the sparse form; this package reads "
                 f"version {canonical.VERSION}"
             )
         try:
-            return canonical.to_dense(canonical.Canonical(bits, values), shape)
+            return *canonical.to_dense(canonical.Canonical(bits, values), shape, scale), scale
         except ValueError as error:
             raise ValueError(f"{name!r}: {error}") from error
 

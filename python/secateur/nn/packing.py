@@ -65,6 +65,21 @@ def unpack(format: str, values: Tensor, index: Tensor) -> Tensor:
     return FORMATS.get(format).unpack(values, index)
 
 
+def rows(format: str, index: Tensor) -> Tensor:
+    """Return the output that each value slot in use belongs to, int64."""
+    return FORMATS.get(format).positions(index)[0]
+
+
+def floats(format: str, values: Tensor, index: Tensor, scale: Tensor | None) -> Tensor:
+    """Return the values as numbers: int8 times the scale of their output, others as they are."""
+    if scale is None:
+        return values.detach()
+    at = rows(format, index)
+    numbers = values.detach().float()
+    numbers[: len(at)] *= scale[at]
+    return numbers
+
+
 def mask(format: str, index: Tensor) -> Tensor:
     """Return the mask, bool [out, in], on the index's device."""
     header = Header.read(index)

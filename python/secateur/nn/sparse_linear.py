@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.formats import Packed
-from secateur.nn import canonical, dense_layer, packing
+from secateur.nn import canonical, dense_layer, packing, stored
 
 KEYS = ("mask", "values", "version")
 
@@ -25,7 +25,8 @@ class SparseLinear(nn.Module):
     into any packed format; loading another mask repacks.
 
     Attributes:
-        values: [slots], the kept weights in the packed format's order, zero padded.
+        values: [slots], the kept weights in the packed format's order, zero padded; see `store`.
+        scale: [out_features], float32, what int8 values are multiplied by; None with floats.
         index: uint8 [bytes], header and positions; see secateur.formats.
         bias: [out_features] or None.
         dense: [out_features, in_features] or None: a dense copy for the row counts where the
@@ -39,6 +40,7 @@ class SparseLinear(nn.Module):
     values: nn.Parameter
     index: Tensor
     bias: nn.Parameter | None
+    scale: Tensor | None
     dense: Tensor | None
     transposed: Tensor | None
 
@@ -53,6 +55,7 @@ class SparseLinear(nn.Module):
             self.register_parameter("bias", None)
         else:
             self.bias = nn.Parameter(bias.detach().clone(), requires_grad=trains)
+        self.register_buffer("scale", None)
         self.register_buffer("dense", None)
         self.register_buffer("transposed", None)
         self._dense_is_of = -1  # values' version counter when the dense copy was taken
@@ -85,7 +88,7 @@ class SparseLinear(nn.Module):
     def weight(self) -> Tensor:
         """The weight as a dense tensor [out_features, in_features]; a copy, made at each access."""
         with torch.no_grad():
-            return packing.unpack(self.format, self.values, self.index)
+            return stored.floats(packing.unpack(self.format, self.values, self.index), self.scale)
 
     @property
     def mask(self) -> Tensor:
@@ -100,7 +103,7 @@ class SparseLinear(nn.Module):
     @property
     def nbytes(self) -> int:
         """Bytes this layer holds: weight, positions, bias, and the copies it keeps."""
-        held = (self.values, self.index, self.bias, self.dense, self.transposed)
+        held = (self.values, self.index, self.bias, self.scale, self.dense, self.transposed)
         return sum(t.numel() * t.element_size() for t in held if t is not None)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,12 +120,13 @@ class SparseLinear(nn.Module):
         wanted = None
         if torch.is_autocast_enabled(x.device.type):
             wanted = torch.get_autocast_dtype(x.device.type)
-            x = x.to(values.dtype)
+            x = x if buffers["scale"] is not None else x.to(values.dtype)
         y = packing.linear(self.format)(
             x,
             values,
             buffers["index"],
             bias,
+            scale=buffers["scale"],
             # A graph that trains cannot bring the copy up to date after each step.
             dense=None if self.training and torch.is_grad_enabled() else buffers["dense"],
             transposed=buffers["transposed"],
@@ -133,7 +137,10 @@ class SparseLinear(nn.Module):
     def _refresh(self) -> None:
         """Bring the dense copy up to date with the values."""
         if self.dense is not None and self._age() != self._dense_is_of:
-            self.keep_dense()
+            self._refresh_dense()
+
+    def _refresh_dense(self) -> None:
+        self.keep_dense(self.dense is not None)
 
     def _age(self) -> int:
         """How often the values have been written to; tensors of inference mode do not count."""
@@ -152,7 +159,7 @@ class SparseLinear(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         # The values of a copy count from zero again.
-        self.keep_dense(self.dense is not None)
+        self._refresh_dense()
 
     def train(self, mode: bool = True) -> SparseLinear:
         """Set the mode; what it needs is made here, for a compiled call cannot make it."""
@@ -162,6 +169,38 @@ class SparseLinear(nn.Module):
             self._transpose()
         return self
 
+    @torch.no_grad()
+    def store(self, dtype: torch.dtype) -> SparseLinear:
+        """Hold the kept weights in `dtype`, in place; x and y keep their types, sums are float32.
+
+        Fewer bytes are faster where one row of x reads the weight from memory; rows by the hundred
+        gain nothing. Rounding them is one-way: from int8 there is no way back to what was.
+
+        Args:
+            dtype: torch.float32, torch.bfloat16, torch.float16, torch.float64, or torch.int8: one
+                scale for each output. An int8 weight does not train.
+
+        Returns:
+            This layer.
+
+        Raises:
+            ValueError: if the dtype is none of these, or a weight has no int8 form.
+        """
+        stored.check(dtype)
+        values = packing.floats(self.format, self.values, self.index, self.scale)
+        scale = None
+        if dtype == torch.int8:
+            rows = packing.rows(self.format, self.index)
+            values, scale = stored.quantize(values, rows, self.out_features)
+        self._hold(values.to(dtype), scale)
+        return self
+
+    def _hold(self, values: Tensor, scale: Tensor | None) -> None:
+        trains = self.values.requires_grad and scale is None
+        self.values = nn.Parameter(values, requires_grad=trains)
+        self.scale = scale
+        self._refresh_dense()
+
     def to_dense(self) -> nn.Linear:
         """Return an nn.Linear with this layer's weight (zeros and all), bias, and mode."""
         made: nn.Linear = nn.utils.skip_init(
@@ -170,7 +209,7 @@ class SparseLinear(nn.Module):
             self.out_features,
             bias=self.bias is not None,
             device=self.values.device,
-            dtype=self.values.dtype,
+            dtype=self.values.dtype if self.scale is None else self.scale.dtype,
         )
         made.weight = nn.Parameter(self.weight, requires_grad=self.values.requires_grad)
         if self.bias is not None:
@@ -182,7 +221,8 @@ class SparseLinear(nn.Module):
 
     def canonical(self) -> canonical.Canonical:
         """Return the weight as files hold it: mask bits and row-major kept values."""
-        return canonical.of_dense(self.weight, self.mask)
+        dense = packing.unpack(self.format, self.values.detach(), self.index)
+        return canonical.of_dense(dense, self.mask)
 
     def extra_repr(self) -> str:
         """Return nn.Linear's line, with sparsity and format."""
@@ -193,7 +233,10 @@ class SparseLinear(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SparseLinear:
         self._refresh()
+        scale = self.scale
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if scale is not None and self.scale is not None:  # moved, but not made a smaller type
+            self.scale = scale.to(self.scale.device)
         self._dense_is_of = self._age()
         return self
 
@@ -204,6 +247,8 @@ class SparseLinear(nn.Module):
         destination[prefix + "mask"] = bits
         destination[prefix + "values"] = values
         destination[prefix + "version"] = torch.tensor(canonical.VERSION)
+        if self.scale is not None:
+            destination[prefix + "scale"] = self.scale
         if self.bias is not None:
             destination[prefix + "bias"] = self.bias if keep_vars else self.bias.detach()
 
@@ -225,6 +270,8 @@ class SparseLinear(nn.Module):
                 "into the dense model and convert that, or make the layer dense: sc.to_dense"
             )
             return
+        if own & {"scale"}:
+            wanted.append("scale")
         missing = [prefix + k for k in wanted if k not in own]
         if strict:
             missing_keys += missing
@@ -249,16 +296,20 @@ class SparseLinear(nn.Module):
         if self.bias is not None and bias is not None and bias.shape != self.bias.shape:
             return f"bias must be {list(self.bias.shape)}, got {list(bias.shape)}"
         shape = (self.out_features, self.in_features)
-        return canonical.fault(state[prefix + "mask"], state[prefix + "values"], shape)
+        kept, scale = state[prefix + "values"], state.get(prefix + "scale")
+        return canonical.fault(state[prefix + "mask"], kept, shape, scale)
 
     @torch.no_grad()
     def _take(self, state: Mapping[str, Any], prefix: str, assign: bool) -> None:
         """Repack a checked state into this layer; `assign` keeps the state's dtype and device."""
-        stored = canonical.Canonical(state[prefix + "mask"], state[prefix + "values"])
-        if not assign:
-            stored = canonical.Canonical(stored.bits, stored.values.to(self.values))
-        weight, mask = canonical.to_dense(stored, (self.out_features, self.in_features))
-        self.adopt(weight, mask)
+        whole = canonical.Canonical(state[prefix + "mask"], state[prefix + "values"])
+        scale = state.get(prefix + "scale")
+        if scale is None and not assign and self.scale is None:
+            whole = canonical.Canonical(whole.bits, whole.values.to(self.values))
+        weight, mask = canonical.to_dense(whole, (self.out_features, self.in_features), scale)
+        if scale is not None:
+            scale = scale.detach().clone() if assign else scale.to(self.index.device)
+        self.adopt(weight, mask, scale)
         bias = state.get(prefix + "bias")
         if self.bias is not None and bias is not None:
             if assign:
@@ -267,24 +318,28 @@ class SparseLinear(nn.Module):
                 self.bias.copy_(bias)
 
     @torch.no_grad()
-    def adopt(self, weight: Tensor, mask: Tensor) -> None:
+    def adopt(self, weight: Tensor, mask: Tensor, scale: Tensor | None = None) -> None:
         """Repack another weight of this shape; `values` stays the same Parameter object.
 
         Verdicts measured for another mask are dropped with it.
 
         Args:
-            weight: [out_features, in_features].
+            weight: [out_features, in_features]; int8 with a scale.
             mask: bool, same shape, True where a weight is kept.
+            scale: [out_features], float32, or None.
         """
         same = torch.equal(mask.to(self.index.device), self.mask)
         kept_dense = self.dense is not None
-        packed = packing.pack(weight, mask, self.format if same else None, inferred=False)
-        if same and packed.values.shape == self.values.shape:
-            self.values.data = packed.values
-        else:
-            self.format = packed.format
-            self.values.data = packed.values
+        numbers = weight if scale is None else weight.float()
+        packed = packing.pack(numbers, mask, self.format if same else None, inferred=False)
+        values = packed.values.to(weight.dtype)
+        self.values.requires_grad_(self.values.requires_grad and scale is None)
+        if not same or values.shape != self.values.shape or values.dtype != self.values.dtype:
             self.values.grad = None
+        self.values.data = values
+        self.scale = scale
+        if not same or self.format != packed.format:
+            self.format = packed.format
             self.index = packed.index
             self.transposed = None
         self.keep_dense(kept_dense and same)

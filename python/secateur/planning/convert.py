@@ -13,7 +13,7 @@ from typing import get_args
 import torch
 from torch import nn
 
-from secateur.nn import dense_layer
+from secateur.nn import dense_layer, stored
 from secateur.nn.attention import SparseMultiheadAttention
 from secateur.nn.convert import swap
 from secateur.nn.sparse_linear import SparseLinear
@@ -43,6 +43,7 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
     inplace: bool = False,
     targets: Selectors | None = None,
     ignore: Selectors = (),
+    values: torch.dtype | None = None,
     progress: Callback | None = None,
 ) -> nn.Module:
     """Return `model` with sparse layers where they are faster than dense ones.
@@ -63,6 +64,9 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
         inplace: swap within `model`; what holds a layer outside of the module tree keeps the old.
         targets: layers to consider, by exact name, glob, "re:...", class, or predicate.
         ignore: layers to leave, said likewise. An attention module is taken or left as a whole.
+        values: type to hold the kept weights in, see `SparseLinear.store`: torch.bfloat16 and
+            torch.int8 are rounded, smaller, and faster where memory is the limit; None: the
+            weight's own.
         progress: called with (done, total, name) before each layer; None: a bar on a terminal if
             it takes more than two seconds.
 
@@ -71,6 +75,8 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
         TypeError: if `model` is no module or cannot be copied.
     """
     rows = sites.checked_rows(rows)
+    if values is not None:
+        stored.check(values)
     _check(model, gate, objective, example_inputs is None and not rows)
     found = sites.find(model, targets, ignore)
     open_sites = [site for site in found if site.reason is None]
@@ -78,7 +84,7 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
     if example_inputs is not None:
         seen = observe(model, example_inputs, [site.module for site in open_sites])
     with Progress(len(open_sites), progress) as steps:
-        work = _Work(Judge(gate, objective), seen, rows, steps)
+        work = _Work(Judge(gate, objective, values), seen, rows, steps)
         layers, swaps = work.through(found, record.find(model))
     threads = torch.get_num_threads()
     noted = Record(layers, gate, objective, machine.describe(), machine.stamp(), threads)
@@ -165,19 +171,26 @@ def _judged(part: Part, site: Site, judge: Judge) -> tuple[LayerRecord, SparseLi
     note.rejected = decision.rejected
     if decision.packed is None:
         return note, None
-    return note, _sparse(note, decision, layer, site.module.training)
+    sparse = _sparse(note, decision, layer, judge.values)
+    # Not by train(): what training needs is made when there is any.
+    sparse.training = site.module.training
+    return note, sparse
 
 
 def _sparse(
-    note: LayerRecord, decision: Decision, layer: dense_layer.DenseLayer, training: bool
+    note: LayerRecord,
+    decision: Decision,
+    layer: dense_layer.DenseLayer,
+    values: torch.dtype | None,
 ) -> SparseLinear:
     assert decision.packed is not None
     sparse = SparseLinear(decision.packed, layer.bias, trains=layer.trains)
+    if values is not None:
+        sparse.store(values)
     sparse.keep_dense(decision.keeps_dense)
     note.taken, note.format, note.keeps_dense = True, sparse.format, decision.keeps_dense
-    note.bytes_sparse = decision.packed.nbytes + decision.keeps_dense * layer.weight.nbytes
-    # Not by train(): what training needs is made when there is any.
-    sparse.training = training
+    bias = 0 if sparse.bias is None else sparse.bias.nbytes
+    note.bytes_sparse = sparse.nbytes - bias
     return sparse
 
 

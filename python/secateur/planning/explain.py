@@ -140,7 +140,7 @@ def _unrecorded(name: str, layer: SparseLinear) -> LayerRecord:
 
 
 def _weight_bytes(layer: SparseLinear) -> int:
-    held = (layer.values, layer.index, layer.dense, layer.transposed)
+    held = (layer.values, layer.index, layer.scale, layer.dense, layer.transposed)
     return sum(t.nbytes for t in held if t is not None)
 
 
@@ -167,7 +167,8 @@ def _kernel(layer: SparseLinear | None, rows: int) -> str:
         return "torch"
     if not _extension.load() or _without_kernel(layer):
         return "reference"
-    return cpu.pick(f"{layer.format}_linear", layer.index, rows)
+    plain = layer.values.dtype == torch.float32
+    return cpu.pick(f"{layer.format}_linear", layer.index, rows, plain=plain)
 
 
 def _machine(model: nn.Module) -> str:
@@ -183,8 +184,7 @@ def _without_kernel(layer: SparseLinear) -> str:
     """Return what about a layer keeps compiled kernels from running it, or ""."""
     if not layer.index.is_cpu:
         return str(layer.index.device)
-    dtype = layer.values.dtype
-    return "" if dtype == torch.float32 else str(dtype).removeprefix("torch.")
+    return "float64" if layer.values.dtype == torch.float64 else ""
 
 
 def _warning(layers: Iterable[SparseLinear]) -> str:
@@ -195,8 +195,8 @@ def _warning(layers: Iterable[SparseLinear]) -> str:
     if not kinds:
         return ""
     return (
-        f"Sparse layers are right but slow here: there are kernels for float32 on the CPU, and "
-        f"none for {', '.join(kinds)}."
+        f"Sparse layers are right but slow here: there are kernels for float32, bfloat16, "
+        f"float16 and int8 on the CPU, and none for {', '.join(kinds)}."
     )
 
 

@@ -53,11 +53,13 @@ class Judge:
         gate: "measured" times this machine, "model" predicts, "always" takes every layer.
         objective: "speed" takes a layer that is faster at some row count, and keeps a dense copy
             for the others; "memory" takes one that is smaller and not slower over all of them.
+        values: type to hold the kept weights in; None: the weight's own.
         budget_s: seconds for one measurement, about.
     """
 
     gate: Gate
     objective: Objective
+    values: torch.dtype | None = None
     budget_s: float = 0.25
     _known: dict[object, list[tuple[int, Timing]]] = field(default_factory=dict)
 
@@ -103,7 +105,7 @@ class Judge:
         out_features, in_features = layer.weight.shape
         if self.gate == "model":
             density = kept / layer.mask.numel()
-            size = layer.weight.element_size()
+            size = (self.values or layer.weight.dtype).itemsize
             shape = (out_features, in_features)
             return cost.predict(shape, density, rows, format=format, item_bytes=size)
         key = (out_features, in_features, format, rows, layer.weight.dtype, layer.bias is None)
@@ -111,7 +113,9 @@ class Judge:
         for count, timing in known:
             if abs(count - kept) <= ALIKE * kept:
                 return timing
-        timing = measure(layer, _pack(layer, format), rows, budget_s=self.budget_s)
+        timing = measure(
+            layer, _pack(layer, format), rows, values=self.values, budget_s=self.budget_s
+        )
         known.append((kept, timing))
         return timing
 
@@ -120,7 +124,14 @@ def _pack(layer: DenseLayer, format: str) -> Packed:
     return packing.pack(layer.weight, layer.mask, format, inferred=layer.inferred)
 
 
-def measure(layer: DenseLayer, packed: Packed, rows: int, *, budget_s: float = 0.25) -> Timing:
+def measure(
+    layer: DenseLayer,
+    packed: Packed,
+    rows: int,
+    *,
+    values: torch.dtype | None = None,
+    budget_s: float = 0.25,
+) -> Timing:
     """Time nn.Linear against SparseLinear on `rows` rows of random x, without gradient.
 
     It is the modules that are called: in a small layer their overhead counts.
@@ -128,10 +139,13 @@ def measure(layer: DenseLayer, packed: Packed, rows: int, *, budget_s: float = 0
     device = layer.weight.device
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(rows, packed.in_features, generator=generator).to(device, layer.weight.dtype)
+    sparse = SparseLinear(packed, layer.bias).eval()
+    if values is not None:
+        sparse.store(values)
     with torch.no_grad():
         dense_ms, sparse_ms = stopwatch.compare(
             partial(plain_linear(layer.weight, layer.bias), x),
-            partial(SparseLinear(packed, layer.bias).eval(), x),
+            partial(sparse, x),
             threshold=THRESHOLD,
             budget_s=budget_s,
             device=device,
