@@ -12,14 +12,14 @@ template <class V>
   const V* w = c.w.as<V>();
   const std::uint8_t* column = c.column;
   const std::uint16_t* row = c.row;
-  const float* scale = c.w.scale;
-  for (const secateur::Run* run = c.run; run != c.last && run->nnz > 0; ++run) {
+  for (const secateur::Run* run = c.run; run != c.last && run->nnz != 0; ++run) {
     const int nnz = run->nnz;
-    for (int i = 0; i < run->rows; ++i, ++row, w += nnz, column += nnz) {
-      ask_ahead(w, nnz * sizeof(V));
-      ask_ahead(column, 1);
-      const float sum = dot_kept(w, column, nnz, x);
-      y[*row] += scale ? sum * scale[*row] : sum;
+    for (const std::uint16_t* last = row + run->rows; row != last; ++row) {
+      float sum = dot_kept(w, column, nnz, x);
+      if constexpr (std::is_same_v<V, I8>) sum *= c.w.scale[*row];
+      y[*row] += sum;
+      w += nnz;
+      column += nnz;
     }
   }
 }

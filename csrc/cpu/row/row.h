@@ -2,8 +2,6 @@
 // x.
 #pragma once
 
-#include <cstddef>
-
 #include "cpu/kernel.h"
 #include "cpu/tile/store.h"
 #include "cpu/vec.h"
@@ -13,16 +11,6 @@ namespace {
 using secateur::Header;
 using secateur::LinearArgs;
 using secateur::Part;
-
-// Bytes between what is multiplied and what is asked for: the hardware's own prefetching stops at
-// every page. Measured on Zen 3: 5 to 10 % of a weight that comes from DRAM, nothing of a cached
-// one.
-constexpr std::size_t kAhead = 2048;
-
-SECATEUR_INLINE void ask_ahead(const void* p, std::size_t bytes) {
-  for (std::size_t b = 0; b < bytes; b += 64)
-    __builtin_prefetch(static_cast<const char*>(p) + kAhead + b);
-}
 
 // Sums of one row block lie in `scratch` until the activation and the residual are applied.
 template <class Blocks>
