@@ -25,22 +25,30 @@ inline bool well_formed(const Header& h, std::int64_t bytes) {
   return sized && cut && grouped && furthest < bytes;
 }
 
-inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
+// The header of a packed weight's index, once it is sure that it can be read and believed.
+inline const Header& checked_index(const Tensor& index, Format format, const char* op) {
   // First of all: the header is read through a pointer.
-  STD_TORCH_CHECK(c.values.is_cpu() && c.index.is_cpu(), op,
+  STD_TORCH_CHECK(index.is_cpu(), op,
                   ": x is on the CPU but the packed weight is not; move the layer with .to('cpu')");
-  STD_TORCH_CHECK(c.index.scalar_type() == torch::headeronly::ScalarType::Byte, op,
+  STD_TORCH_CHECK(index.scalar_type() == torch::headeronly::ScalarType::Byte, op,
                   ": index must be uint8");
-  STD_TORCH_CHECK(c.index.is_contiguous() && c.values.is_contiguous(), op,
-                  ": values and index must be contiguous");
-  STD_TORCH_CHECK(c.index.numel() >= static_cast<std::int64_t>(sizeof(Header)), op, ": index has ",
-                  c.index.numel(), " bytes, fewer than its header");
-  const Header& h = *static_cast<const Header*>(c.index.const_data_ptr());
+  STD_TORCH_CHECK(index.is_contiguous(), op, ": index must be contiguous");
+  STD_TORCH_CHECK(index.numel() >= static_cast<std::int64_t>(sizeof(Header)), op, ": index has ",
+                  index.numel(), " bytes, fewer than its header");
+  const Header& h = *static_cast<const Header*>(index.const_data_ptr());
   STD_TORCH_CHECK(h.magic == kMagic && h.version == kLayoutVersion && h.format == format, op,
                   ": index is not a packed weight of this op (magic ", h.magic, ", version ",
                   h.version, ", format ", static_cast<int>(h.format), "); pack the weight again");
-  STD_TORCH_CHECK(well_formed(h, c.index.numel()), op,
+  STD_TORCH_CHECK(well_formed(h, index.numel()), op,
                   ": the header of index is damaged; pack the weight again");
+  return h;
+}
+
+inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
+  STD_TORCH_CHECK(c.values.is_cpu(), op,
+                  ": x is on the CPU but the packed weight is not; move the layer with .to('cpu')");
+  STD_TORCH_CHECK(c.values.is_contiguous(), op, ": values must be contiguous");
+  const Header& h = checked_index(c.index, format, op);
   STD_TORCH_CHECK(c.out_features == h.out_features, op, ": out_features is ", c.out_features,
                   " but the packed weight has ", h.out_features);
   STD_TORCH_CHECK(c.x.dim() >= 1 && c.x.size(c.x.dim() - 1) == h.in_features, op,

@@ -4,8 +4,7 @@
 #include <vector>
 
 #include "bind/checks.h"
-#include "bind/scratch.h"
-#include "bind/split.h"
+#include "bind/run.h"
 
 namespace secateur::bind {
 namespace {
@@ -77,23 +76,6 @@ Tensor by_dense(const LinearCall& c) {
   return plus(activated(y, c.act), c.residual);
 }
 
-void run(const Kernel& kernel, const LinearArgs& args) {
-  const Split split(*args.weight, args.rows, torch::stable::get_num_threads());
-  const std::int64_t floats = kernel.scratch_floats(*args.weight, args.rows);
-  auto work = [&](std::int64_t begin, std::int64_t end) {
-    float* scratch = thread_scratch(floats);  // null: no memory; a throw must not leave a worker
-    for (std::int64_t i = begin; i < end && scratch != nullptr; ++i)
-      kernel.run(&args, split[i], scratch);
-    if (scratch == nullptr) scratch_failed() = true;
-  };
-  if (split.parts == 1)
-    work(0, 1);
-  else
-    torch::stable::parallel_for(0, split.parts, 1, work);
-  STD_TORCH_CHECK(!scratch_failed().exchange(false), kernel.name, ": no memory for ", floats * 4,
-                  " bytes of scratch");
-}
-
 Act act_named(const std::string& act) {
   constexpr std::array<const char*, 5> kNames = {"none", "relu", "gelu", "gelu_tanh", "silu"};
   for (std::size_t i = 0; i < kNames.size(); ++i)
@@ -137,7 +119,8 @@ Tensor linear(const KernelTable& table, Format format, const char* reference, co
       .value_type = *type_of(c.values),
       .x_type = *type_of(c.x),
   };
-  run(*kernel, args);
+  const Split split(h, rows, torch::stable::get_num_threads());
+  run(*kernel, &args, split, kernel->scratch_floats(h, rows));
   return y;
 }
 

@@ -15,12 +15,13 @@ struct Split {
   std::int64_t groups, parts;
   bool by_rows;
 
-  Split(const Header& h, std::int64_t rows_of_x, std::int64_t threads)
+  // `blocks_only`: every part sees all rows of x.
+  Split(const Header& h, std::int64_t rows_of_x, std::int64_t threads, bool blocks_only = false)
       : weight(h),
         rows(rows_of_x),
         blocks(row_blocks(h)),
         groups(ceil_div(rows, kRowsTogether)),
-        by_rows(groups >= threads || groups >= blocks) {
+        by_rows(!blocks_only && (groups >= threads || groups >= blocks)) {
     parts = rows * h.nnz < kAlone ? 1 : smaller(threads, by_rows ? groups : blocks);
   }
 
@@ -31,7 +32,8 @@ struct Split {
   }
 
  private:
-  // Kept weights in the blocks before `block`; other formats than csr keep about equally many in each.
+  // Kept weights in the blocks before `block`; other formats than csr keep about equally many in
+  // each.
   std::int64_t kept_before(std::int64_t block) const {
     if (block == blocks) return weight.nnz;
     if (weight.format != Format::csr) return weight.nnz * block / blocks;

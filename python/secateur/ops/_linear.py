@@ -47,7 +47,8 @@ class LinearOp:
         for suffix in ("", "_infer"):
             self._define(suffix, _FORWARD, self.default, self._fake)
         self._define("_reference", _FORWARD, self.reference, self._fake)
-        self._define("_dw", _DW, self.dw, lambda grad_y, x, index, length: grad_y.new_empty(length))
+        for suffix in ("_dw", "_dw_reference"):
+            self._define(suffix, _DW, self.dw, _fake_dw)
         self._define("_dx", _DX, self.dx, _fake_dx)
         self._differentiate("", self._backward, _save)
         self._differentiate("_dw", self._backward_of_dw, _save_dw)
@@ -209,6 +210,10 @@ class LinearOp:
 
 def _row_count(x: Tensor) -> int:
     return x.numel() // max(1, x.shape[-1])
+
+
+def _fake_dw(grad_y: Tensor, x: Tensor, index: Tensor, length: int) -> Tensor:
+    return grad_y.new_empty(length)
 
 
 def _fake_dx(

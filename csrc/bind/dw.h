@@ -1,0 +1,21 @@
+// The gradient of the kept weights, from a dispatcher call to a kernel.
+#pragma once
+
+#include "bind/linear.h"
+
+namespace secateur::bind {
+
+struct DwCall {
+  Tensor grad_y, x, index;
+  std::int64_t length;
+};
+
+// `reference` is the op to which dtypes without a kernel are handed.
+Tensor dw(const KernelTable& table, Format format, const char* reference, const DwCall& call);
+
+template <class Op>
+Tensor dw_from_dispatcher(Tensor grad_y, Tensor x, Tensor index, std::int64_t length) {
+  return dw(Op::table(), Op::format, Op::reference, {grad_y, x, index, length});
+}
+
+}  // namespace secateur::bind

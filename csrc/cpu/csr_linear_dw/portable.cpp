@@ -1,0 +1,3 @@
+#include "cpu/csr_linear_dw/walk.h"
+
+SECATEUR_REGISTER(dw_rank, dw_scratch, dw_run<CsrWalk>);
