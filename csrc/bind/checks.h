@@ -17,12 +17,18 @@ inline bool shaped_like_y(const Tensor& t, const LinearCall& c) {
 
 // What a kernel divides by, and where it starts to read. What lies inside the sections is trusted:
 // only packing writes them, and files hold another form.
+inline bool blocked(const Header& h) {
+  const bool shaped = h.n > 0 && h.n <= kLargestBlock && h.m > 0 && h.m <= kLargestBlock;
+  return shaped && h.row_block % h.n == 0 && h.k_block % h.m == 0;
+}
+
 inline bool well_formed(const Header& h, std::int64_t bytes) {
   const std::uint32_t furthest = std::max({h.table, h.rows, h.runs, h.columns, h.permutation});
   const bool sized = h.in_features > 0 && h.out_features > 0;
   const bool cut = h.k_block > 0 && h.k_block <= 256 && h.row_block > 0;
   const bool grouped = h.format != Format::nm || (h.n > 0 && h.n <= h.m && h.m <= 16);
-  return sized && cut && grouped && furthest < bytes;
+  const bool whole = h.format != Format::bsr || blocked(h);
+  return sized && cut && grouped && whole && furthest < bytes;
 }
 
 // The header of a packed weight's index, once it is sure that it can be read and believed.
@@ -53,8 +59,8 @@ inline const Header& checked_header(const LinearCall& c, Format format, const ch
                   " but the packed weight has ", h.out_features);
   STD_TORCH_CHECK(c.x.dim() >= 1 && c.x.size(c.x.dim() - 1) == h.in_features, op,
                   ": the last dimension of x must be the weight's in_features, ", h.in_features);
-  STD_TORCH_CHECK(c.values.numel() >= h.nnz, op, ": values has ", c.values.numel(),
-                  " elements but the index names ", h.nnz);
+  STD_TORCH_CHECK(c.values.numel() >= h.nnz + kValuePadding, op, ": values has ", c.values.numel(),
+                  " elements but the index names ", h.nnz, " and ", kValuePadding, " spare ones");
   STD_TORCH_CHECK(!c.bias || c.bias->numel() == h.out_features, op, ": bias must have ",
                   h.out_features, " elements");
   STD_TORCH_CHECK(!c.scale || c.scale->numel() == h.out_features, op, ": scale must have ",

@@ -8,8 +8,9 @@ namespace secateur {
 
 constexpr std::uint32_t kMagic = 0x52544353;  // "SCTR"
 constexpr std::uint16_t kLayoutVersion = 1;
+constexpr std::int64_t kValuePadding = 16;  // spare values: whole vectors are loaded past the last
 
-enum class Format : std::uint8_t { csr = 1, nm = 2 };
+enum class Format : std::uint8_t { csr = 1, nm = 2, bsr = 3 };
 enum class Verdict : std::uint8_t { unmeasured = 0, sparse = 1, dense = 2 };
 
 // Offsets are in bytes from the start of `index`; 0 means that the section is absent.
@@ -53,6 +54,15 @@ struct Block {
   std::uint32_t first_row;
 };
 static_assert(sizeof(Run) == 4 && sizeof(Block) == 16);
+
+// bsr: one (row block, K block). How many blocks each of its block rows has is in `runs`, 16 bits a
+// block row; the first local column of each block is in `columns`. A block is n rows x m columns.
+struct BsrCut {
+  std::uint32_t first_value;
+  std::uint32_t first_block;
+};
+static_assert(sizeof(BsrCut) == 8);
+constexpr int kLargestBlock = 64;  // rows or columns
 
 template <class T>
 inline const T* section(const Header& h, std::uint32_t offset) {

@@ -32,9 +32,9 @@ def fitting(fmt: Format, out: int, in_: int) -> dict[str, Tensor]:
 
 
 def sample(fmt: Format, out: int = 40, in_: int = 480, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """A 2:4 mask, which every format takes, and a weight without zeros."""
+    """A mask that the format takes, half kept, and a weight without zeros."""
     gen = data.generator(seed)
-    return data.reals((out, in_), gen), data.nm_mask(out, in_, 2, 4, gen)
+    return data.reals((out, in_), gen), data.mask_for(fmt.name, out, in_, gen)
 
 
 def round_trip(fmt: Format, weight: Tensor, mask: Tensor) -> Packed:
@@ -43,7 +43,7 @@ def round_trip(fmt: Format, weight: Tensor, mask: Tensor) -> Packed:
     judge.exact(fmt.unpack(packed.values, packed.index), pruned)
     rows, columns = fmt.positions(packed.index)
     nnz = Header.read(packed.index).nnz
-    assert len(rows) == len(columns) == nnz
+    assert len(rows) == len(columns) == nnz == fmt.slots(mask)
     assert rows.dtype == columns.dtype == torch.int64
     judge.exact(packed.values[:nnz], pruned[rows, columns])
     assert len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == nnz, "a position twice"

@@ -41,6 +41,9 @@ class Op:
     def transpose(self, packed: Packed) -> Tensor:
         return FORMATS.get(self.name).transpose(packed.index)
 
+    def mask(self, out: int, in_: int, gen: torch.Generator) -> Tensor:
+        return data.mask_for(self.name, out, in_, gen)
+
     def masks(self, out: int, in_: int) -> dict[str, Tensor]:
         found = data.masks(out, in_, data.generator())
         return {k: m for k, m in found.items() if FORMATS.get(self.name).fits(m) is None}
@@ -82,7 +85,7 @@ def test_exact_on_whole_numbers(op: Op, leading: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("rows", data.vector_sizes())
 def test_every_row_count_around_a_vector(op: Op, rows: int) -> None:
     weight, x, bias, _ = integer_case(19, 132, (rows,))
-    mask = data.nm_mask(19, 132, 2, 4, data.generator())
+    mask = op.mask(19, 132, data.generator())
     p = op.pack(weight, mask)
     y = op.linear(x, p.values, p.index, bias, out_features=19)
     judge.exact_truth(y, truth.linear(x, weight, mask, bias))
@@ -92,7 +95,7 @@ def test_every_row_count_around_a_vector(op: Op, rows: int) -> None:
 def test_every_size_around_a_block(op: Op, size: int) -> None:
     for out, in_ in [(size, 12), (9, 4 * (size // 4)), (9, 4 * (size // 4) + 4)]:
         weight, x, bias, _ = integer_case(out, in_, (3,))
-        mask = data.nm_mask(out, in_, 2, 4, data.generator())
+        mask = op.mask(out, in_, data.generator())
         p = op.pack(weight, mask)
         for forward in op.forwards():
             y = forward(x, p.values, p.index, bias, out_features=out)
@@ -119,14 +122,26 @@ def test_real_numbers_within_the_bound(op: Op, dtype: torch.dtype, act: str) -> 
 @pytest.mark.parametrize("value_dtype", FLOATS, ids=str)
 def test_y_is_of_xs_dtype(op: Op, x_dtype: torch.dtype, value_dtype: torch.dtype) -> None:
     weight, x, _, _ = integer_case(8, 24, (5,))
-    mask = data.nm_mask(8, 24, 2, 4, data.generator())
+    mask = op.mask(8, 24, data.generator())
     p = op.pack(weight.to(value_dtype), mask)
     y = op.linear(x.to(x_dtype), p.values, p.index, out_features=8)
     judge.exact(y, truth.linear(x, weight, mask).y.to(x_dtype))
 
 
+def test_int8_values_are_multiplied_by_the_scale_of_their_output(op: Op) -> None:
+    weight, x, bias, residual = integer_case(12, 40, (3,))
+    scale = 2.0 ** torch.arange(12).remainder(3).float()
+    mask = op.mask(12, 40, data.generator())
+    p = op.pack(weight, mask)
+    operands = (p.values.to(torch.int8), p.index, bias, residual, scale)
+    for forward in op.forwards():
+        y = forward(x, *operands, out_features=12, act="relu")
+        scaled = weight * scale[:, None]
+        judge.exact_truth(y, truth.linear(x, scaled, mask, bias, residual, "relu"))
+
+
 def test_pruned_positions_never_meet_x(op: Op) -> None:
-    mask = data.nm_mask(16, 64, 2, 4, data.generator())
+    mask = op.mask(16, 64, data.generator())
     mask[:, 8:12] = torch.tensor([True, False, False, True])
     weight, x, _, _ = integer_case(16, 64, (3,))
     x[0, 9], x[1, 10], x[2, 9] = float("inf"), float("-inf"), float("nan")
@@ -140,7 +155,7 @@ def test_pruned_positions_never_meet_x(op: Op) -> None:
 def test_nothing_beyond_the_operands_is_read(op: Op) -> None:
     for rows, in_ in [(1, 4), (1, 132), (5, 36), (17, 260)]:
         weight, x, bias, residual = integer_case(21, in_, (rows,))
-        mask = data.nm_mask(21, in_, 2, 4, data.generator())
+        mask = op.mask(21, in_, data.generator())
         p = op.pack(weight, mask)
         operands = (data.nan_margins(t) for t in (bias, residual))
         y = op.linear(data.nan_margins(x), p.values, p.index, *operands, out_features=21)
@@ -160,7 +175,7 @@ def test_nothing_beyond_the_operands_is_read(op: Op) -> None:
 )
 def test_x_need_not_be_contiguous(op: Op, view: Callable[[Tensor], Tensor]) -> None:
     weight, x, bias, _ = integer_case(24, 48, (6, 5))
-    mask = data.nm_mask(24, 48, 2, 4, data.generator())
+    mask = op.mask(24, 48, data.generator())
     p = op.pack(weight, mask)
     seen = view(x)
     for forward in op.forwards():
@@ -171,7 +186,7 @@ def test_x_need_not_be_contiguous(op: Op, view: Callable[[Tensor], Tensor]) -> N
 
 def test_bias_and_residual_need_not_be_contiguous(op: Op) -> None:
     weight, x, bias, residual = integer_case(24, 48, (5,))
-    mask = data.nm_mask(24, 48, 2, 4, data.generator())
+    mask = op.mask(24, 48, data.generator())
     p = op.pack(weight, mask)
     strided = bias.repeat_interleave(2)[::2], residual.T.contiguous().T
     for forward in op.forwards():
@@ -184,7 +199,7 @@ def test_a_dense_verdict_runs_the_dense_copy(op: Op) -> None:
     from secateur.formats import with_verdicts
 
     weight, x, bias, residual = integer_case(16, 24, (4,))
-    mask = data.nm_mask(16, 24, 2, 4, data.generator())
+    mask = op.mask(16, 24, data.generator())
     p = op.pack(weight, mask)
     index = with_verdicts(p.index, {4: "dense", 64: "sparse"}, cpu.machine())
     other = weight * 2  # not the packed weight, so that one can see which of them ran
@@ -221,7 +236,9 @@ def test_gradients_are_exact_on_whole_numbers(op: Op) -> None:
                 y.backward(grad)
                 nnz = Header.read(p.index).nnz
                 rows, columns = FORMATS.get(op.name).positions(p.index)
-                by_weight = truth.grad_weight(grad, x, mask).y.float()
+                slots = torch.zeros_like(mask)
+                slots[rows, columns] = True  # fillers too have a gradient of their own
+                by_weight = truth.grad_weight(grad, x, slots).y.float()
                 judge.exact_truth(x_.grad, truth.grad_x(grad, weight, mask))
                 judge.exact(values.grad[:nnz], by_weight[rows, columns])
                 assert not values.grad[nnz:].any(), "the padding must stay zero"
@@ -232,7 +249,7 @@ def test_gradients_are_exact_on_whole_numbers(op: Op) -> None:
 @pytest.mark.parametrize("size", [511, 512, 513])
 def test_gradients_across_row_blocks(op: Op, size: int) -> None:
     weight, x, _, _ = integer_case(size, 260, (3,))
-    mask = data.nm_mask(size, 260, 2, 4, data.generator())
+    mask = op.mask(size, 260, data.generator())
     p = op.pack(weight, mask)
     grad = data.integers((3, size), data.generator(5))
     rows, columns = FORMATS.get(op.name).positions(p.index)
@@ -256,7 +273,7 @@ def test_gradcheck(op: Op, act: str) -> None:
     gen = data.generator()
     weight, x = data.reals((5, 12), gen, torch.float64), data.reals((2, 3, 12), gen, torch.float64)
     bias, residual = data.reals((5,), gen).double(), data.reals((2, 3, 5), gen).double()
-    p = op.pack(weight, data.nm_mask(5, 12, 2, 4, gen))
+    p = op.pack(weight, op.mask(5, 12, gen))
     nnz = Header.read(p.index).nnz
     padding = p.values[nnz:]
 
@@ -273,7 +290,7 @@ def test_gradients_within_the_bound(op: Op, dtype: torch.dtype) -> None:
     gen = data.generator()
     weight, x = data.reals((30, 120), gen, dtype), data.reals((11, 120), gen, dtype)
     grad = data.reals((11, 30), gen, dtype)
-    mask = data.nm_mask(30, 120, 2, 4, gen)
+    mask = op.mask(30, 120, gen)
     p = op.pack(weight, mask)
     x_, values = x.clone().requires_grad_(), p.values.clone().requires_grad_()
     op.linear(x_, values, p.index, out_features=30).backward(grad)
@@ -284,7 +301,7 @@ def test_gradients_within_the_bound(op: Op, dtype: torch.dtype) -> None:
 
 def test_only_what_is_asked_for_is_differentiated(op: Op) -> None:
     weight, x, bias, residual = integer_case(8, 24, (5,))
-    p = op.pack(weight, data.nm_mask(8, 24, 2, 4, data.generator()))
+    p = op.pack(weight, op.mask(8, 24, data.generator()))
     everything = {"x": x, "values": p.values, "bias": bias, "residual": residual}
     for name in everything:
         leaves = {k: t.clone().requires_grad_(k == name) for k, t in everything.items()}
@@ -294,7 +311,7 @@ def test_only_what_is_asked_for_is_differentiated(op: Op) -> None:
 
 def test_without_grad_the_cheap_op_runs(op: Op) -> None:
     weight, x, _, _ = integer_case(8, 24, (5,))
-    p = op.pack(weight, data.nm_mask(8, 24, 2, 4, data.generator()))
+    p = op.pack(weight, op.mask(8, 24, data.generator()))
     values = p.values.clone().requires_grad_()
     assert op.linear(x, values, p.index, out_features=8).grad_fn is not None
     with torch.no_grad():
@@ -307,7 +324,7 @@ def test_second_derivatives(op: Op, act: str) -> None:
     gen = data.generator()
     weight, x = data.reals((3, 8), gen, torch.float64), data.reals((2, 8), gen, torch.float64)
     bias, residual = data.reals((3,), gen).double(), data.reals((2, 3), gen).double()
-    p = op.pack(weight, data.nm_mask(3, 8, 2, 4, gen))
+    p = op.pack(weight, op.mask(3, 8, gen))
     nnz = Header.read(p.index).nnz
     padding = p.values[nnz:]
 
@@ -321,7 +338,7 @@ def test_second_derivatives(op: Op, act: str) -> None:
 
 def test_under_autocast_x_takes_the_values_dtype(op: Op) -> None:
     weight, x, bias, _ = integer_case(8, 24, (5,))
-    mask = data.nm_mask(8, 24, 2, 4, data.generator())
+    mask = op.mask(8, 24, data.generator())
     p = op.pack(weight, mask)
     with torch.autocast("cpu", torch.bfloat16):
         y = op.linear(x.bfloat16(), p.values, p.index, bias, out_features=8)
@@ -331,7 +348,7 @@ def test_under_autocast_x_takes_the_values_dtype(op: Op) -> None:
 
 def test_the_permutation_is_what_dx_reads(op: Op) -> None:
     weight, _, _, _ = integer_case(8, 24, ())
-    p = op.pack(weight, data.nm_mask(8, 24, 2, 4, data.generator()))
+    p = op.pack(weight, op.mask(8, 24, data.generator()))
     transposed = op.transpose(p)
     grad = data.integers((3, 8), data.generator(4))
     csr_infer = torch.ops.secateur.csr_linear_infer

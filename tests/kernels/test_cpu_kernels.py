@@ -18,7 +18,6 @@ pytestmark = pytest.mark.skipif(not _extension.load(), reason=_extension.reason(
 KERNELS = [k for k in cpu.kernels() if k.op in {f"{name}_linear" for name in FORMATS.names()}]
 ROWS = [1, 2, *data.sizes_around(16, 64)[1:], 33, 130]
 WEIGHTS = [(1, 1), (5, 4), (17, 33), (64, 144), (300, 260), (65, 513)]
-OPS = {"csr": ops.csr_linear, "nm": ops.nm_linear}
 
 
 @pytest.fixture(params=KERNELS, ids=lambda kernel: kernel.name)
@@ -30,9 +29,13 @@ def kernel(request: pytest.FixtureRequest) -> cpu.Kernel:
     return found
 
 
+def format_of(kernel: cpu.Kernel) -> str:
+    return kernel.op.partition("_")[0]
+
+
 def pack(kernel: cpu.Kernel, weight: Tensor, mask: Tensor, layout: Layout | None) -> Packed | None:
     """Pack for the kernel's op; None where the mask is not of its format."""
-    fmt = FORMATS.get(kernel.op.partition("_")[0])
+    fmt = FORMATS.get(format_of(kernel))
     return fmt.pack(weight, mask, layout) if fmt.fits(mask) is None else None
 
 
@@ -42,7 +45,7 @@ def run(kernel: cpu.Kernel, packed: Packed, x: Tensor, **extra: object) -> Tenso
     with cpu.forced(kernel.name), torch.no_grad():
         if cpu.pick(kernel.op, packed.index, rows) != kernel.name:
             return torch.empty(0)
-        return OPS[packed.format](
+        return getattr(ops, kernel.op)(
             x, packed.values, packed.index, out_features=packed.out_features, **extra
         )
 
@@ -76,7 +79,9 @@ def test_every_layout(kernel: cpu.Kernel, k_block: int, row_block: int) -> None:
     """An index says how it was cut; a kernel must not assume today's defaults."""
     gen = data.generator(1)
     out, in_ = 40, 520
-    weight, mask = data.integers((out, in_), gen), data.nm_mask(out, in_, 2, 4, gen)
+    weight, mask = data.integers((out, in_), gen), data.mask_for(format_of(kernel), out, in_, gen)
+    if format_of(kernel) == "bsr":
+        row_block *= 4  # whole blocks
     packed = pack(kernel, weight, mask, Layout(k_block, row_block))
     assert packed is not None
     for rows in (1, 7, 64):
@@ -89,7 +94,7 @@ def test_every_layout(kernel: cpu.Kernel, k_block: int, row_block: int) -> None:
 def test_reals_stay_within_the_error_bound(kernel: cpu.Kernel) -> None:
     gen = data.generator(2)
     out, in_ = 70, 300
-    weight, mask = data.reals((out, in_), gen), data.nm_mask(out, in_, 2, 4, gen)
+    weight, mask = data.reals((out, in_), gen), data.mask_for(format_of(kernel), out, in_, gen)
     bias = data.reals((out,), gen)
     packed = pack(kernel, weight, mask, None)
     assert packed is not None
@@ -104,7 +109,7 @@ def test_reals_stay_within_the_error_bound(kernel: cpu.Kernel) -> None:
 def test_infinity_at_a_pruned_position_is_not_seen(kernel: cpu.Kernel) -> None:
     gen = data.generator(3)
     out, in_ = 33, 256
-    mask = data.nm_mask(out, in_, 2, 4, gen)
+    mask = data.mask_for(format_of(kernel), out, in_, gen)
     mask[:, :8] = mask[:1, :8]  # the same columns pruned in every row
     pruned = int((~mask[0, :8]).nonzero()[0])
     weight = data.integers((out, in_), gen)
@@ -120,7 +125,7 @@ def test_infinity_at_a_pruned_position_is_not_seen(kernel: cpu.Kernel) -> None:
 def test_x_that_is_not_contiguous(kernel: cpu.Kernel) -> None:
     gen = data.generator(4)
     out, in_ = 24, 132
-    weight, mask = data.integers((out, in_), gen), data.nm_mask(out, in_, 2, 4, gen)
+    weight, mask = data.integers((out, in_), gen), data.mask_for(format_of(kernel), out, in_, gen)
     packed = pack(kernel, weight, mask, None)
     assert packed is not None
     wide = data.integers((6, 2, 2 * in_), gen)
@@ -132,7 +137,7 @@ def test_x_that_is_not_contiguous(kernel: cpu.Kernel) -> None:
 
 def test_the_table_covers_what_the_sources_say() -> None:
     ops_there = {kernel.op for kernel in KERNELS}
-    assert ops_there == {"csr_linear", "nm_linear"}
+    assert ops_there == {"bsr_linear", "csr_linear", "nm_linear"}
     for op in ops_there:
         assert f"{op}_portable" in {kernel.name for kernel in KERNELS}
     assert len({kernel.name for kernel in KERNELS}) == len(KERNELS)

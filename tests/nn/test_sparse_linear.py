@@ -15,7 +15,14 @@ import secateur as sc
 from secateur.formats import DEFAULT_LAYOUT, FORMATS, Header
 from secateur.nn.packing import choose, n_of_m
 from tests.nn.layers import linear, with_dense, x_for
-from tests.support.data import generator, integers, masks, nm_mask, random_mask
+from tests.support.data import (
+    generator,
+    integers,
+    mask_for,
+    masks,
+    nm_mask,
+    random_mask,
+)
 from tests.support.judge import exact
 
 
@@ -111,9 +118,9 @@ def test_unstructured_masks_are_not_taken_for_n_of_m() -> None:
 
 
 def test_every_format_can_be_asked_for() -> None:
-    mask = nm_mask(40, 64, 2, 4, generator())
-    layer = linear(40, 64, mask)
     for name in FORMATS.names():
+        mask = mask_for(name, 40, 64, generator())
+        layer = linear(40, 64, mask)
         sparse = sc.SparseLinear.from_dense(layer, mask, format=name)
         assert sparse.format == name
         exact(sparse(x_for(layer, 3)), layer(x_for(layer, 3)))
@@ -331,7 +338,7 @@ def test_masks_and_formats_that_do_not_fit_are_refused() -> None:
         sc.SparseLinear.from_dense(layer, torch.ones(3, 64))
     with pytest.raises(TypeError, match="mask: wanted a tensor"):
         sc.SparseLinear.from_dense(layer, [1, 2])  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"unknown format 'coo'; known: csr, nm"):
+    with pytest.raises(ValueError, match=r"unknown format 'coo'; known: bsr, csr, nm, rows"):
         sc.SparseLinear.from_dense(layer, format="coo")
     with pytest.raises(ValueError, match=r"format: 'nm' does not fit.*use format='csr'"):
         sc.SparseLinear.from_dense(layer, format="nm")

@@ -12,13 +12,13 @@ from secateur import ops
 from secateur.formats import FORMATS
 from tests.support import data
 
-OTHER = {"csr": "nm", "nm": "csr"}
-
 
 def arguments(name: str, **changes: Any) -> dict[str, Any]:
-    mask = data.nm_mask(16, 24, 2, 4, data.generator())
+    mask = data.mask_for(name, 16, 24, data.generator())
     packed = FORMATS.get(name).pack(mask.float(), mask)
-    other = FORMATS.get(OTHER[name]).pack(mask.float(), mask)
+    other_name = "nm" if name == "csr" else "csr"
+    mask = data.mask_for(other_name, 16, 24, data.generator())
+    other = FORMATS.get(other_name).pack(mask.float(), mask)
     right = {
         "x": torch.ones(3, 24),
         "values": packed.values,
@@ -97,7 +97,7 @@ def test_what_a_call_does_not_use_is_checked_by_the_definition(name: str) -> Non
 
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_backward_with_an_index_that_is_no_transpose(name: str) -> None:
-    mask = data.nm_mask(16, 24, 2, 4, data.generator())
+    mask = data.mask_for(name, 16, 24, data.generator())
     packed = FORMATS.get(name).pack(mask.float(), mask)
     dx = getattr(torch.ops.secateur, f"{name}_linear_dx")
     grad = torch.ones(3, 16)

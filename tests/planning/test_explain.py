@@ -13,6 +13,7 @@ import secateur as sc
 from secateur.planning import record
 from secateur.planning.record import LayerRecord
 from tests.planning.models import WIDTH, layer, mlp, reason, x_of
+from tests.support.data import block_mask, crossed_mask, generator
 from tests.support.judge import exact
 
 
@@ -58,3 +59,19 @@ def test_what_has_no_kernel_says_that_it_is_slow() -> None:
     assert {row.kernel for row in told.rows if row.op != "dense"} == {"reference"}
     assert "slow here" in str(told)
     assert "none for float64" in str(told) or "SECATEUR" in str(told) or "no compiled" in str(told)
+
+
+def test_rows_need_no_kernel_of_ours() -> None:
+    pruned = layer()
+    pruned.weight = nn.Parameter(crossed_mask(WIDTH, WIDTH, generator()).float())
+    told = sc.explain(sc.convert(nn.Sequential(pruned.bfloat16()), rows=[8], gate="always"))
+    assert [(row.op, row.kernel) for row in told.rows] == [("rows_linear", "torch")]
+    assert "slow here" not in str(told)
+
+
+def test_blocks_say_which_types_they_have_no_kernel_for() -> None:
+    pruned = layer()
+    pruned.weight = nn.Parameter(block_mask(WIDTH, WIDTH, 4, 1, generator()).float())
+    told = sc.explain(sc.convert(nn.Sequential(pruned.bfloat16()), rows=[8], gate="always"))
+    assert [(row.op, row.kernel) for row in told.rows] == [("bsr_linear", "reference")]
+    assert "none for bfloat16 bsr" in str(told) or "SECATEUR" in str(told)

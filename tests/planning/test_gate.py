@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
 
 import secateur as sc
 from secateur.formats import Header
 from secateur.planning import gate, record, stopwatch
 from tests.planning.models import WIDTH, kinds, layer, reason, x_of
-from tests.support.data import generator, nm_mask
+from tests.support.data import block_mask, crossed_mask, generator, nm_mask
 from tests.support.judge import exact
 
 
@@ -117,6 +117,40 @@ def test_layers_alike_share_a_measurement(monkeypatch: pytest.MonkeyPatch) -> No
     model = nn.Sequential(layer(), layer(), layer(density=0.4), layer(48, 64))
     sc.convert(model, rows=[8])
     assert len(calls) == 3
+
+
+def dense(mask: Tensor) -> nn.Linear:
+    """A layer none of whose kept weights is zero."""
+    made = layer()
+    made.weight = nn.Parameter(mask.float())
+    return made
+
+
+def test_blocks_and_missing_rows_are_measured_like_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gen = generator()
+    for mask, name in (
+        (block_mask(WIDTH, WIDTH, 4, 1, gen), "bsr"),
+        (crossed_mask(WIDTH, WIDTH, gen), "rows"),
+    ):
+        model = nn.Sequential(dense(mask))
+        calls = fake_times(monkeypatch, lambda format, rows: 3.0 if format != "csr" else 2.0)
+        fast = sc.convert(model, rows=[8])
+        assert (name, 8) in calls
+        assert ("csr", 8) in calls
+        assert fast[0].format == name
+        assert f"not taken: csr: 2.00x at 8 rows, {name} is faster" in str(sc.explain(fast))
+        exact(fast(x_of(3, WIDTH)), model(x_of(3, WIDTH)))
+
+
+def test_blocks_of_another_shape_are_measured_for_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = fake_times(monkeypatch, lambda format, rows: 2.0)
+    masks = [block_mask(WIDTH, WIDTH, r, c, generator(r)) for r, c in ((4, 1), (16, 1), (4, 1))]
+    sc.convert(nn.Sequential(*map(dense, masks)), rows=[8])
+    assert [format for format, _ in calls] == ["bsr", "csr", "bsr"]
 
 
 def test_the_model_gate_decides_alike_every_time() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from secateur.formats import DEFAULT_LAYOUT
+from secateur.formats import DEFAULT_LAYOUT, FORMATS
 
 VECTOR_WIDTHS = (4, 8, 16, 32, 64)
 LIMIT = 4  # of integer data: sums of 2**20 products of it are exact in float32
@@ -57,6 +57,31 @@ def nm_mask(out: int, in_: int, n: int, m: int, gen: torch.Generator) -> Tensor:
     return (order < n).reshape(out, in_)
 
 
+def block_mask(out: int, in_: int, r: int, c: int, gen: torch.Generator) -> Tensor:
+    """Return [out, in_] of r x c blocks, half of each row of blocks kept; edges cut the last."""
+    wide = -(-in_ // c)
+    order = torch.rand(-(-out // r), wide, generator=gen).argsort(dim=1)
+    kept = order < (wide + 1) // 2
+    return kept.repeat_interleave(r, 0).repeat_interleave(c, 1)[:out, :in_]
+
+
+def crossed_mask(out: int, in_: int, gen: torch.Generator) -> Tensor:
+    """Return [out, in_] without some of its rows and columns, everything else kept."""
+    rows, columns = (torch.rand(n, generator=gen) < 0.7 for n in (out, in_))
+    return rows[:, None] & columns
+
+
+def mask_for(name: str, out: int, in_: int, gen: torch.Generator) -> Tensor:
+    """Return a mask [out, in_], half kept, that the format `name` takes; in_ divisible by 4."""
+    tried = [
+        nm_mask(out, in_, 2, 4, gen),
+        block_mask(out, in_, 4, 1, gen),
+        block_mask(out, in_, 1, 4, gen),
+        nm_mask(1, in_, 2, 4, gen).expand(out, in_).clone(),
+    ]
+    return next(mask for mask in tried if FORMATS.get(name).fits(mask) is None)
+
+
 def masks(out: int, in_: int, gen: torch.Generator) -> dict[str, Tensor]:
     """Return masks of every kind for one shape; a format takes those that fit it."""
     found = {f"density {d}": random_mask(out, in_, d, gen) for d in (0.05, 0.19, 0.5, 0.9)}
@@ -72,6 +97,9 @@ def masks(out: int, in_: int, gen: torch.Generator) -> dict[str, Tensor]:
     for n, m in ((2, 4), (1, 4), (1, 2), (4, 8), (3, 16), (2, 3), (3, 5), (4, 10)):
         if in_ % m == 0:
             found[f"{n}:{m}"] = nm_mask(out, in_, n, m, gen)
+    for r, c in ((4, 1), (8, 1), (16, 1), (1, 8), (4, 4), (16, 16), (32, 32)):
+        found[f"{r}x{c} blocks"] = block_mask(out, in_, r, c, gen)
+    found["rows and columns"] = crossed_mask(out, in_, gen)
     return found
 
 

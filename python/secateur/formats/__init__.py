@@ -2,7 +2,7 @@
 
 from secateur.formats.base import FORMATS, Format, Packed
 from secateur.formats.csr import permutation
-from secateur.formats.header import Header, Verdict, bucket, verdict, with_verdicts
+from secateur.formats.header import Header, Verdict, bucket, packed_alike, verdict, with_verdicts
 from secateur.formats.layout import DEFAULT_LAYOUT, Layout
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Packed",
     "Verdict",
     "bucket",
+    "packed_alike",
     "permutation",
     "verdict",
     "with_verdicts",

@@ -69,6 +69,14 @@ class Format(ABC):
             ValueError: if the shapes differ, or the mask does not fit the format.
         """
 
+    def slots(self, mask: Tensor) -> int:
+        """Return how many value slots a fitting `mask` takes: kept weights, and fillers if any."""
+        return int(mask.sum())
+
+    def pattern(self, mask: Tensor) -> tuple[int, ...]:
+        """Return what of a fitting `mask`, beside its count, decides how fast its weight runs."""
+        return ()
+
     @abstractmethod
     def positions(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return (rows, columns), int64, one pair for each value slot in use, in value order."""

@@ -61,14 +61,19 @@ class Nm(Format):
             None if most <= n else f"{n}:{m} keeps {n} of {m}, but a group of the mask has {most}"
         )
 
+    def slots(self, mask: Tensor) -> int:
+        """Return how many value slots a fitting `mask` takes; see `Format.slots`."""
+        n, m = self.pattern(mask)
+        return mask.numel() // m * n
+
+    def pattern(self, mask: Tensor) -> tuple[int, ...]:
+        """Return (N, M)."""
+        return self._pattern_for(mask)
+
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the kept weights; see `Format.pack`."""
         check_weight(weight, mask)
-        reason = self.fits(mask)
-        pattern = self._pattern or infer_pattern(mask)
-        if reason is not None or pattern is None:
-            raise ValueError(f"nm: mask does not fit: {reason}; use the format 'csr'")
-        n, m = pattern
+        n, m = self._pattern_for(mask)
         layout = layout or Layout(nm_k_block(m), DEFAULT_LAYOUT.row_block)
         if layout.k_block % m:
             raise ValueError(f"layout.k_block must be a multiple of M={m}, got {layout.k_block}")
@@ -116,6 +121,13 @@ class Nm(Format):
     def transpose(self, index: Tensor) -> Tensor:
         """Return the csr index of the transposed weight; see `Format.transpose`."""
         return transposed(Header.read(index), *self.positions(index)).to(index.device)
+
+    def _pattern_for(self, mask: Tensor) -> tuple[int, int]:
+        reason = self.fits(mask)
+        pattern = self._pattern or infer_pattern(mask)
+        if reason is not None or pattern is None:
+            raise ValueError(f"nm: mask does not fit: {reason}; use the format 'csr'")
+        return pattern
 
 
 def infer_pattern(mask: Tensor) -> tuple[int, int] | None:

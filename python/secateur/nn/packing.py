@@ -10,10 +10,12 @@ from torch import Tensor
 from secateur import ops
 from secateur.formats import FORMATS, Header, Packed
 
-# A mask that is only inferred from zeros may miss a kept weight that is zero by chance; nm then
-# fills the slot. More fillers than this fraction means that the pattern is not the mask's own.
+# A mask that is only inferred from zeros may miss a kept weight that is zero by chance; a regular
+# format then fills the slot. More fillers than this fraction means that the pattern is not the
+# mask's own.
 FILLER_LIMIT = 1 / 64
 GROUPS = (4, 8, 16)
+BY_TORCH = frozenset({"rows"})  # formats whose op is made of torch's own products
 
 
 def n_of_m(mask: Tensor, *, inferred: bool) -> tuple[int, int] | None:
@@ -34,10 +36,25 @@ def n_of_m(mask: Tensor, *, inferred: bool) -> tuple[int, int] | None:
     return None
 
 
+def describes(name: str, mask: Tensor, *, inferred: bool) -> bool:
+    """Tell whether the format `name` describes `mask` [out, in]: few or no fillers (`n_of_m`)."""
+    packer, kept = FORMATS.get(name), int(mask.sum())
+    if not 0 < kept < mask.numel() or packer.fits(mask) is not None:
+        return False
+    return packer.slots(mask) - kept <= (FILLER_LIMIT * kept if inferred else 0)
+
+
+def candidates(mask: Tensor, *, inferred: bool) -> list[str]:
+    """Return the formats worth measuring for `mask`, the smaller first and "csr" last."""
+    found = [name for name in ("rows", "bsr") if describes(name, mask, inferred=inferred)]
+    if n_of_m(mask, inferred=inferred) and FORMATS.get("nm").fits(mask) is None:
+        found.append("nm")
+    return [*found, "csr"]
+
+
 def choose(mask: Tensor, *, inferred: bool) -> str:
-    """Return the name of the format for `mask`: "nm" where it obeys one N:M, else "csr"."""
-    pattern = n_of_m(mask, inferred=inferred)
-    return "csr" if pattern is None or FORMATS.get("nm").fits(mask) is not None else "nm"
+    """Return the name of the smallest format that describes `mask`."""
+    return candidates(mask, inferred=inferred)[0]
 
 
 def pack(weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool) -> Packed:
@@ -54,10 +71,9 @@ def pack(weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool) ->
     return packer.pack(weight, mask)
 
 
-def candidates(mask: Tensor, *, inferred: bool) -> list[str]:
-    """Return the formats worth measuring for `mask`, the smaller first."""
-    first = choose(mask, inferred=inferred)
-    return [first] if first == "csr" else [first, "csr"]
+def pattern(format: str, mask: Tensor) -> tuple[int, ...]:
+    """Return what of `mask`, beside its count, decides how fast its weight runs."""
+    return FORMATS.get(format).pattern(mask)
 
 
 def unpack(format: str, values: Tensor, index: Tensor) -> Tensor:

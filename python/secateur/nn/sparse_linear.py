@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.formats import Packed
+from secateur.formats import Packed, packed_alike
 from secateur.nn import canonical, dense_layer, packing, stored
 
 KEYS = ("mask", "values", "version")
@@ -71,8 +71,9 @@ class SparseLinear(nn.Module):
                 weight_mask, and parametrised weights, are taken as the forward sees them.
             mask: [out_features, in_features], nonzero where a weight is kept; None: where the
                 weight is not zero.
-            format: name of a packed format; None: "nm" where every group obeys one N:M (N KEPT
-                of M) with M in {4, 8, 16}, else "csr".
+            format: name of a packed format; None: "rows" where whole rows and columns are gone,
+                "bsr" where whole blocks are, "nm" where every group obeys one N:M (N KEPT of M)
+                with M in {4, 8, 16}, else "csr".
 
         Raises:
             TypeError: if `linear` is another kind of module.
@@ -334,11 +335,13 @@ class SparseLinear(nn.Module):
         packed = packing.pack(numbers, mask, self.format if same else None, inferred=False)
         values = packed.values.to(weight.dtype)
         self.values.requires_grad_(self.values.requires_grad and scale is None)
-        if not same or values.shape != self.values.shape or values.dtype != self.values.dtype:
+        # A layer packed by hand may have another order of values than the one chosen here.
+        alike = same and packed_alike(packed.index, self.index)
+        if not alike or values.dtype != self.values.dtype:
             self.values.grad = None
         self.values.data = values
         self.scale = scale
-        if not same or self.format != packed.format:
+        if not alike:
             self.format = packed.format
             self.index = packed.index
             self.transposed = None

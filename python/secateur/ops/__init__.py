@@ -1,9 +1,11 @@
 """What is computed: schema, definition, shape rule and gradient of every op. No device code."""
 
 from secateur import _extension
+from secateur.ops.bsr_linear import bsr_linear
 from secateur.ops.csr_linear import csr_linear
 from secateur.ops.nm_linear import nm_linear
+from secateur.ops.rows_linear import rows_linear
 
-__all__ = ["csr_linear", "nm_linear"]
+__all__ = ["bsr_linear", "csr_linear", "nm_linear", "rows_linear"]
 
 _extension.load()  # kernels take their place beside the references defined above

@@ -20,7 +20,7 @@ def linear(format: Format, call: Call) -> Tensor:
     """Return y ([..., out], of x's dtype), summed in float32, or in float64 where an operand is."""
     header = Header.read(call.index)
     rows, columns = format.positions(call.index)
-    wide = _accumulator(call.x, call.values)
+    wide = accumulator(call.x, call.values)
     x = call.x.reshape(-1, header.in_features).to(wide)
     values = call.values[: header.nnz].to(wide)
     if call.scale is not None:
@@ -55,7 +55,7 @@ def grad_values(format: Format, grad_y: Tensor, x: Tensor, index: Tensor, length
         [length], of grad_y's dtype. One row block of the dense gradient exists at a time.
     """
     header = Header.read(index)
-    wide = _accumulator(grad_y, x)
+    wide = accumulator(grad_y, x)
     grad_y_wide = grad_y.reshape(-1, header.out_features).to(wide)
     x = x.reshape(-1, header.in_features).to(wide)
     rows, columns = format.positions(index)
@@ -82,6 +82,6 @@ def finish(call: Call, y: Tensor) -> Tensor:
     return y.to(call.x.dtype).contiguous()
 
 
-def _accumulator(*tensors: Tensor) -> torch.dtype:
+def accumulator(*tensors: Tensor) -> torch.dtype:
     """float32, or float64 where an operand is that."""
     return torch.float64 if any(t.dtype == torch.float64 for t in tensors) else torch.float32

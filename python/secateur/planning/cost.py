@@ -37,7 +37,11 @@ RATES = Rates()
 # (kept fraction, share of peak spent on kept weights) of the csr kernel at 192 rows, 3072 x 768.
 CSR_SHARE = ((0.02, 0.16), (0.05, 0.225), (0.1, 0.277), (0.2, 0.321), (0.5, 0.46), (1.0, 0.6))
 NM_SHARE = ((0.1, 0.3), (0.25, 0.45), (0.5, 0.6), (1.0, 0.7))
-INDEX_BYTES = {"csr": 1.0, "nm": 0.25}  # for each kept weight
+# Timed beside csr on blocks of 4x1 to 32x32: one load of x serves four output rows.
+BSR_SHARE = tuple((density, 1.15 * share) for density, share in CSR_SHARE)
+ROWS_SHARE = ((0.0, 0.9), (1.0, 0.9))  # torch's own product, on a gathered x
+SHARES = {"csr": CSR_SHARE, "nm": NM_SHARE, "bsr": BSR_SHARE, "rows": ROWS_SHARE}
+INDEX_BYTES = {"csr": 1.0, "nm": 0.25, "bsr": 0.25, "rows": 0.0}  # for each kept weight, at most
 
 
 def predict(
@@ -59,7 +63,7 @@ def predict(
         2e-9 * weights * rows / (RATES.peak * RATES.dense_share * used),
         1e-9 * (weights * item_bytes + moved) / RATES.bandwidth,
     )
-    share = _interpolate(NM_SHARE if format == "nm" else CSR_SHARE, density)
+    share = _interpolate(SHARES.get(format, CSR_SHARE), density)
     filled = rows / (-(-rows // RATES.lanes) * RATES.lanes) if rows > 1 else 1 / 4
     sparse_s = max(
         2e-9 * weights * density * rows / (RATES.peak * share * filled),

@@ -12,11 +12,14 @@ from torch import nn
 from secateur import _extension
 from secateur.backends import cpu
 from secateur.formats import Header
+from secateur.nn import packing
 from secateur.nn.convert import sparse_modules
 from secateur.nn.sparse_linear import SparseLinear
 from secateur.planning import record
 from secateur.planning.record import LayerRecord
 from secateur.planning.table import bytes_text, ms_text, ratio_text, table
+
+_MANY = 64  # rows of x: a row count for which each op has its most general kernel
 
 
 class Row(NamedTuple):
@@ -165,6 +168,8 @@ def _kernel(layer: SparseLinear | None, rows: int) -> str:
     header = Header.read(layer.index)
     if layer.dense is not None and header.verdict(rows) == "dense":
         return "torch"
+    if layer.format in packing.BY_TORCH:
+        return "torch"
     if not _extension.load() or _without_kernel(layer):
         return "reference"
     plain = layer.values.dtype == torch.float32
@@ -184,11 +189,15 @@ def _without_kernel(layer: SparseLinear) -> str:
     """Return what about a layer keeps compiled kernels from running it, or ""."""
     if not layer.index.is_cpu:
         return str(layer.index.device)
-    return "float64" if layer.values.dtype == torch.float64 else ""
+    dtype = layer.values.dtype
+    if dtype in (torch.float32, torch.float64):
+        return "" if dtype == torch.float32 else "float64"
+    kernel = cpu.pick(f"{layer.format}_linear", layer.index, _MANY, plain=False)
+    return f"{str(dtype).removeprefix('torch.')} {layer.format}" if kernel == "reference" else ""
 
 
 def _warning(layers: Iterable[SparseLinear]) -> str:
-    layers = list(layers)
+    layers = [layer for layer in layers if layer.format not in packing.BY_TORCH]
     if layers and not _extension.load():
         return f"Sparse layers are right but slow here: {_extension.reason()}"
     kinds = sorted({_without_kernel(layer) for layer in layers} - {""})

@@ -108,7 +108,9 @@ class Judge:
             size = (self.values or layer.weight.dtype).itemsize
             shape = (out_features, in_features)
             return cost.predict(shape, density, rows, format=format, item_bytes=size)
-        key = (out_features, in_features, format, rows, layer.weight.dtype, layer.bias is None)
+        pattern = packing.pattern(format, layer.mask)
+        kind = (format, pattern, layer.weight.dtype, layer.bias is None)
+        key = (out_features, in_features, rows, kind)
         known = self._known.setdefault(key, [])
         for count, timing in known:
             if abs(count - kept) <= ALIKE * kept:
