@@ -113,6 +113,12 @@ def test_a_few_missing_weights_leave_the_shape() -> None:
     assert FORMATS.get("bsr").slots(mask) > int(mask.sum())
 
 
+def test_a_shape_without_fillers_comes_before_larger_blocks_with_a_few() -> None:
+    mask = data.random_mask(64, 256, 0.98, data.generator()).repeat_interleave(4, 0)
+    assert infer_shape(mask) == (4, 1)
+    assert FORMATS.get("bsr").slots(mask) == int(mask.sum())
+
+
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.5, 0.8])
 def test_unstructured_masks_have_no_blocks(density: float) -> None:
     mask = data.random_mask(100, 240, density, data.generator())

@@ -1,6 +1,6 @@
 // bsr x one row of x, for every ISA: the weights of one column are consecutive, so a vector of them
-// meets one x, broadcast; nothing is gathered. Bound: load ports, (1 + 1/r) loads of a weight's
-// vector; from DRAM, 4 bytes a weight and one a block.
+// meets one x, broadcast; nothing is gathered. Bound: load ports, one load for a vector of weights
+// and one for its x; from DRAM, 4 bytes a weight and one a block.
 #pragma once
 
 #include "cpu/bsr_linear/blocks.h"

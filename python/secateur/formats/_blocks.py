@@ -24,7 +24,6 @@ _FINEST: tuple[Shape, ...] = ((4, 1), (1, 4))
 # Fillers that blocks may cost over the slots: beyond one in eight, csr (one byte for each weight,
 # but no fillers of four bytes and a multiplication) is the better.
 _FILLER_LIMIT = 1 / 8
-_VALUE_BYTES = 4
 
 
 def blocks_kept(mask: _Bools, shape: Shape) -> _Bools:
@@ -46,13 +45,14 @@ def block_slots(blocks: _Bools, shape: Shape, size: tuple[int, ...]) -> int:
 
 
 def infer_shape(mask: Tensor) -> Shape | None:
-    """Return the block shape that packs `mask` ([out, in], bool) in the fewest bytes, as (r, c).
+    """Return the block shape (r, c) that packs `mask` ([out, in], bool) in the fewest slots.
 
-    None where every shape would spend too much on fillers, or nothing is kept.
+    Of those that need equally many, the one with the fewest blocks. None where every shape would
+    spend too much on fillers, or nothing is kept.
     """
     array = mask.detach().cpu().numpy()
     kept = int(np.count_nonzero(array))
-    best: tuple[int, Shape] | None = None
+    best: tuple[tuple[int, int], Shape] | None = None
     waiting = [((1, 1), array, shape) for shape in _FINEST] if kept else []
     while waiting:
         finer, blocks, shape = waiting.pop()
@@ -62,7 +62,7 @@ def infer_shape(mask: Tensor) -> Shape | None:
         slots = block_slots(blocks, shape, array.shape)
         if slots - kept > _FILLER_LIMIT * slots:
             continue
-        cost = _VALUE_BYTES * slots + int(np.count_nonzero(blocks))
+        cost = slots, int(np.count_nonzero(blocks))
         if best is None or cost < best[0]:
             best = cost, shape
         waiting += [(shape, blocks, coarser) for coarser in _COARSER.get(shape, ())]
