@@ -13,6 +13,8 @@ ROWS = (1, 16, 256, 1024)
 QUICK_ROWS = (256, 1)
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 PATTERNS = ("csr", "2:4")
+VALUES = ("fp32", "bf16", "fp16", "int8")
+"""Types of the packed values; x and y are fp32. int8 values have a scale for each row."""
 
 COLD_BYTES = 64 << 20
 """A dense weight of this size or more is taken from DRAM in a real model, so all candidates of
@@ -29,6 +31,7 @@ class Case:
         rows: rows of the input.
         pattern: "csr" (unstructured) or "N:M", N kept of M.
         sparsity: share of the weights that is zero.
+        values: type of the packed values, one of `VALUES`.
     """
 
     out_features: int
@@ -36,6 +39,7 @@ class Case:
     rows: int
     pattern: str
     sparsity: float
+    values: str = "fp32"
 
     def __post_init__(self) -> None:
         if self.pattern != "csr":
@@ -65,6 +69,13 @@ class Case:
         return self.pattern if self.pattern != "csr" else f"{self.sparsity:.0%}"
 
     @property
+    def label(self) -> str:
+        """The case in a word or five."""
+        values = "" if self.values == "fp32" else f" {self.values}"
+        cold = " cold" if self.cold else ""
+        return f"{self.shape} {self.column} x{self.rows}{values}{cold}"
+
+    @property
     def cold(self) -> bool:
         """Whether the weights are read from DRAM at every call."""
         return self.weights * 4 >= COLD_BYTES
@@ -72,20 +83,38 @@ class Case:
 
 @dataclass(frozen=True)
 class Selection:
-    """What the command line asked for."""
+    """What the command line asked for.
+
+    Args:
+        shapes: (out_features, in_features) of the weights.
+        rows: rows of x.
+        sparsities: shares of zeros of unstructured weights.
+        patterns: "csr" or "N:M".
+        values: types of the packed values, for every case; None takes fp32, and bf16 and int8
+            where a target asks for them: one row, weights from DRAM.
+    """
 
     shapes: Sequence[tuple[int, int]] = SHAPES
     rows: Sequence[int] = ROWS
     sparsities: Sequence[float] = SPARSITIES
     patterns: Sequence[str] = PATTERNS
+    values: Sequence[str] | None = None
+
+    def values_of(self, shape: tuple[int, int], rows: int) -> Sequence[str]:
+        """Return the types of values for one shape and row count."""
+        if self.values is not None:
+            return self.values
+        narrow = rows == 1 and Case(*shape, rows, "csr", 0.0).cold
+        return ("fp32", "bf16", "int8") if narrow else ("fp32",)
 
 
 def cases(selection: Selection, shape: tuple[int, int], rows: int) -> list[Case]:
     """Return the cases of one shape and row count: they share the dense baselines."""
     found = []
-    for pattern in selection.patterns:
-        levels = selection.sparsities if pattern == "csr" else (0.0,)
-        found += [Case(*shape, rows, pattern, sparsity) for sparsity in levels]
+    for values in selection.values_of(shape, rows):
+        for pattern in selection.patterns:
+            levels = selection.sparsities if pattern == "csr" else (0.0,)
+            found += [Case(*shape, rows, pattern, sparsity, values) for sparsity in levels]
     return found
 
 
@@ -102,6 +131,17 @@ def parse_nm(pattern: str) -> tuple[int, int]:
             f"pattern must be 'csr' or 'N:M' with N kept of M, such as '2:4'; got {pattern!r}"
         )
     return kept, group
+
+
+def parse_values(text: str) -> str:
+    """Return `text` if it is one of `VALUES`.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if text not in VALUES:
+        raise ValueError(f"values must be one of {', '.join(VALUES)}; got {text!r}")
+    return text
 
 
 def parse_shape(text: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,11 +14,12 @@ from torch import Tensor
 from benchmarks import subject
 from benchmarks.bounds import bound
 from benchmarks.cases import Case, Selection, cases
-from benchmarks.peers import BASELINES, PEERS, prepare
+from benchmarks.peers import BASELINES, INT8, PEERS, Prepare, prepare
 from benchmarks.result import Result
 from benchmarks.roofline import Roofline
 from benchmarks.subject import Binder, Subject
 from benchmarks.timing import Candidate, Plan, measure
+from secateur._registry import Registry
 
 PEER_BUDGET = 2.0
 """Seconds a peer may take per case; slower ones get fewer rounds."""
@@ -62,21 +63,47 @@ def run(options: Options, say: Callable[[str], None]) -> Iterator[list[Result]]:
     extension: Any = importlib.import_module("secateur._extension")
     if not extension.load():
         say(f"no kernels: {extension.reason()}")
-    told: set[str] = set()
+    teller = _Teller(say)
     for shape in options.selection.shapes:
         generator = torch.Generator().manual_seed(shape[0] + shape[1])
         weight = torch.randn(shape, generator=generator)
-        layers = [_layer(case, weight, options) for case in cases(options.selection, shape, 1)]
-        if not layers:
+        by_rows = {rows: cases(options.selection, shape, rows) for rows in options.selection.rows}
+        wanted = {_key(case): case for group in by_rows.values() for case in group}
+        layers = [_layer(case, weight, options, teller) for case in wanted.values()]
+        made = {_key(layer.case): layer for layer in layers if layer is not None}
+        if not made:
             continue
-        dense, absent = prepare(BASELINES, weight, layers[0].case.cold)
-        for name, reason in absent.items():
-            if name not in told:
-                say(f"{name}: skipped, {reason}")
-            told.add(name)
-        for rows in options.selection.rows:
+        cold = next(iter(made.values())).case.cold
+        dense = teller.prepared(BASELINES, weight, cold)
+        beside = teller.prepared(INT8, weight, cold) if cold and options.peers else {}
+        for rows, group in by_rows.items():
             x = torch.randn((rows, shape[1]), generator=generator)
-            yield measure_layers(layers, dense, x, options)
+            chosen = [made[_key(case)] for case in group if _key(case) in made]
+            if chosen:
+                extra = beside if rows == 1 else {}
+                yield measure_layers(chosen, {**dense, **extra}, x, options)
+
+
+class _Teller:
+    """Says why something is left out, once for each reason."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._told: set[str] = set()
+
+    def skipped(self, name: str, reason: str) -> None:
+        if name not in self._told:
+            self._say(f"{name}: skipped, {reason}")
+        self._told.add(name)
+
+    def prepared(
+        self, table: Registry[Prepare], weight: Tensor, cold: bool
+    ) -> dict[str, Sequence[Binder]]:
+        """Return what of a table can run on `weight`."""
+        ready, absent = prepare(table, weight, cold)
+        for name, reason in absent.items():
+            self.skipped(name, reason)
+        return ready
 
 
 def measure_layers(
@@ -86,7 +113,7 @@ def measure_layers(
     candidates = [Candidate(name, [bind(x) for bind in b]) for name, b in dense.items()]
     with torch.inference_mode(), _forced(options.kernel):
         for layer in layers:
-            key = _key(layer)
+            key = _key(layer.case)
             calls = [bind(x) for bind in layer.subject.binders]
             result: Any = calls[0]()
             subject.check(result, x, layer.subject.pruned)
@@ -96,16 +123,18 @@ def measure_layers(
                 candidates.append(Candidate(f"{key} {name}", calls, PEER_BUDGET))
         samples = measure(candidates, options.plan)
         kernels = [layer.subject.kernel(len(x)) for layer in layers]
+    baselines = {name: samples[name] for name in dense if name not in INT8.names()}
+    beside = {name: samples[name] for name in dense if name in INT8.names()}
     results = []
     for layer, kernel in zip(layers, kernels, strict=True):
-        key, case = _key(layer), _with_rows(layer.case, len(x))
+        key, case = _key(layer.case), replace(layer.case, rows=len(x))
         work = layer.subject.work(case)
         results.append(
             Result(
                 work=work,
                 sparse=samples[key],
-                dense={name: samples[name] for name in dense},
-                peers={name: samples[f"{key} {name}"] for name in layer.peers},
+                dense=baselines,
+                peers={**{n: samples[f"{key} {n}"] for n in layer.peers}, **beside},
                 packed_bytes=layer.subject.packed_bytes,
                 kernel=kernel,
                 bound=bound(work, options.roofline) if options.roofline else None,
@@ -114,9 +143,15 @@ def measure_layers(
     return results
 
 
-def _layer(case: Case, weight: Tensor, options: Options) -> Layer:
-    made = subject.make(case, weight)
-    peers, _ = prepare(PEERS, made.pruned, case.cold) if options.peers else ({}, {})
+def _layer(case: Case, weight: Tensor, options: Options, teller: _Teller) -> Layer | None:
+    try:
+        made = subject.make(case, weight)
+    except subject.NoKernel as reason:
+        teller.skipped(f"{case.values} values, {case.pattern}", str(reason))
+        return None
+    # The libraries have no narrow values: their times stand beside the fp32 case.
+    wanted = options.peers and case.values == "fp32"
+    peers = teller.prepared(PEERS, made.pruned, case.cold) if wanted else {}
     return Layer(case, made, peers)
 
 
@@ -128,9 +163,5 @@ def _forced(kernel: str | None) -> AbstractContextManager[object]:
     return forced
 
 
-def _key(layer: Layer) -> str:
-    return f"{layer.case.pattern} {layer.case.sparsity:g}"
-
-
-def _with_rows(case: Case, rows: int) -> Case:
-    return Case(case.out_features, case.in_features, rows, case.pattern, case.sparsity)
+def _key(case: Case) -> str:
+    return f"{case.pattern} {case.sparsity:g} {case.values}"

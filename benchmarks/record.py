@@ -51,6 +51,7 @@ def row(
     return {
         **facts,
         "pattern": case.pattern,
+        "values": case.values,
         "out_features": str(case.out_features),
         "in_features": str(case.in_features),
         "rows": str(case.rows),

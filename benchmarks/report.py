@@ -15,11 +15,16 @@ HEADINGS = (
     "MB moved", "B/weight", "% of bound", "kernel",
 )  # fmt: skip
 
+DENSE_BESIDE = ("int8",)
+"""Dense libraries that compute less exactly: printed, no speed-up is over them."""
+
 LEGEND = """\
 speed-up: over the faster dense library, median of the ratios of each round, ± half the distance of
 the quartiles. <1 is a loss. % of bound: the least time possible (L1 load ports, or reading the
 bytes from the level named) over the time taken. "cold": every call reads its weights from DRAM.
-B/weight: packed bytes per weight of the dense layer, which has 4."""
+B/weight: packed bytes per weight of the dense layer, which has 4. Behind the kernel: what other
+libraries took on the same weight, and in brackets how many times ours; below 1 they are faster.
+int8 is dense, its weights and x rounded to int8."""
 
 
 def lines(results: Sequence[Result], names: Sequence[str]) -> list[str]:
@@ -27,8 +32,11 @@ def lines(results: Sequence[Result], names: Sequence[str]) -> list[str]:
 
     Args:
         results: one line each, in this order.
-        names: peers to add as columns, in milliseconds.
+        names: sparse libraries to add as columns: milliseconds, and their time over ours. Dense
+            libraries of other types follow where they were measured.
     """
+    names = [*(n for n in names if n not in DENSE_BESIDE), *DENSE_BESIDE]
+    names = [n for n in names if n not in DENSE_BESIDE or any(n in r.peers for r in results)]
     headings = [*HEADINGS, *(f"{name} ms" for name in names)]
     return aligned([headings, *([*cells(r), *_peer_cells(r, names)] for r in results)])
 
@@ -38,7 +46,7 @@ def cells(result: Result) -> list[str]:
     case, speedup = result.case, result.speedup
     loss = " loss" if speedup.median < 1 else ""
     return [
-        f"{case.shape} {case.column} x{case.rows}{' cold' if case.cold else ''}",
+        case.label,
         _milliseconds(result, "torch"),
         _milliseconds(result, "ort"),
         f"{result.sparse.median * 1e3:.4g} ±{result.sparse.spread:.0%}",
@@ -80,6 +88,7 @@ def target_cell(target: Target, column: str, results: Sequence[Result]) -> str:
         for r in results
         if r.case.rows == target.rows
         and r.case.column == column
+        and r.case.values == target.values
         and (r.case.out_features, r.case.in_features) in target.shapes
     ]
     if not found:
@@ -114,7 +123,10 @@ def _milliseconds(result: Result, name: str) -> str:
 
 def _peer_cells(result: Result, names: Sequence[str]) -> list[str]:
     return [
-        f"{result.peers[name].median * 1e3:.4g}" if name in result.peers else "-" for name in names
+        f"{result.peers[name].median * 1e3:.4g} ({result.over(name).median:.2f}x)"
+        if name in result.peers
+        else "-"
+        for name in names
     ]
 
 

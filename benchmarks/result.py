@@ -19,7 +19,7 @@ class Result:
         work: what a call must do.
         sparse: seconds of the subject.
         dense: seconds of each dense baseline, by name.
-        peers: seconds of each sparse peer, by name.
+        peers: seconds of each sparse library, by name, and of dense int8 where it was measured.
         packed_bytes: bytes of the packed weight.
         kernel: name of the kernel that ran.
         bound: the least time possible; None where nothing was probed.
@@ -47,6 +47,10 @@ class Result:
     def speedup(self) -> Samples:
         """Best dense seconds over sparse seconds, round by round."""
         return ratio(self.dense[self.best_dense], self.sparse)
+
+    def over(self, peer: str) -> Samples:
+        """A peer's seconds over sparse seconds, round by round."""
+        return ratio(self.peers[peer], self.sparse)
 
     @property
     def useful_rate(self) -> float:

@@ -1,4 +1,4 @@
-"""The benchmarks' command line: python benchmarks/run.py linear [--quick] ...
+"""The benchmarks' command line: python benchmarks/run.py linear|pack|memory [--quick] ...
 
 Tests first, then the machine's ceilings, then the cases; README.md tells how to read the tables.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,25 +16,40 @@ import torch
 if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks import linear, machine, record, report, roofline, verify
+from benchmarks import (
+    linear,
+    machine,
+    memory,
+    pack,
+    readme,
+    record,
+    report,
+    resident,
+    roofline,
+    verify,
+)
 from benchmarks.cases import (
     PATTERNS,
     QUICK_ROWS,
     ROWS,
     SHAPES,
     SPARSITIES,
+    VALUES,
     Selection,
     parse_nm,
     parse_shape,
+    parse_values,
 )
-from benchmarks.peers import PEERS
+from benchmarks.peers import INT8, PEERS
 from benchmarks.result import Result
 from benchmarks.timing import Plan
 
 CSV = Path(__file__).resolve().parent / "results" / "linear.csv"
 Parsed = TypeVar("Parsed")
+Say = Callable[[object], None]
 
 ROUNDS, QUICK_ROUNDS = 20, 7
+QUICK_VALUES = ("fp32",)
 """A figure that is published comes from ROUNDS or more."""
 
 
@@ -45,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, however slow the kernels are; 1 if their tests do not pass.
     """
     chosen = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    chosen.command = " ".join(["python benchmarks/run.py", *given])
     if chosen.verify:
         print("tests first ...", flush=True)
         verdict = verify.verify()
@@ -59,55 +76,99 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(chosen: argparse.Namespace) -> None:
-    """Probe, measure, print, and keep the results."""
+    """Measure what was asked for, print it, and keep it where that is asked too."""
     torch.set_num_threads(chosen.threads)
     facts = machine.facts(chosen.threads)
-    print(", ".join(f"{key} {value}" for key, value in facts.items()))
-    ceiling = probe(chosen.threads)
+    said: list[str] = []
+
+    def say(text: object) -> None:
+        said.append(str(text))
+        print(text, flush=True)
+
+    say(", ".join(f"{key} {value}" for key, value in facts.items()))
+    WHATS[chosen.what](chosen, facts, say)
+    if chosen.write_readme:
+        readme.write(chosen.command, said)
+        print(f"written to {readme.README}")
+
+
+def measure_linear(chosen: argparse.Namespace, facts: Mapping[str, str], say: Say) -> None:
+    """Time layers against dense and sparse libraries, under the machine's ceilings."""
+    ceiling = probe(chosen.threads, say)
     options = linear.Options(
         selection=selection(chosen),
-        plan=Plan(rounds=chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS)),
+        plan=plan(chosen),
         peers=not chosen.quick,
         kernel=chosen.kernel,
         roofline=ceiling,
     )
-    names = list(PEERS) if options.peers else []
+    names = [*PEERS.names(), *INT8.names()]
+    shown = names if options.peers else []
     path = chosen.csv or (None if chosen.quick else CSV)
     results: list[Result] = []
-    for group in linear.run(options, print):
+    for group in linear.run(options, say):
         results += group
-        print(f"\n{group[0].case.shape}, {group[0].case.rows} rows")
-        print("\n".join(report.lines(group, names)), flush=True)
+        rows = group[0].case.rows
+        say(f"\n{group[0].case.shape}, {rows} row{'s' * (rows != 1)}")
+        say("\n".join(report.lines(group, shown)))
         if path:
-            record.append(path, [record.row(r, facts, ceiling, list(PEERS)) for r in group])
-    print("\n" + report.LEGEND)
-    print("\n" + "\n".join(report.target_lines(results)))
+            record.append(path, [record.row(r, facts, ceiling, names) for r in group])
+    say("\n" + report.LEGEND)
+    say("\n" + "\n".join(report.target_lines(results)))
     if path:
         print(f"\nkept in {path}")
 
 
-def probe(threads: int) -> roofline.Roofline | None:
+def measure_pack(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
+    """Time packing against dense calls, and find its peak of memory."""
+    costs = list(pack.run(selection(chosen), plan(chosen)))
+    say("\n" + "\n".join(pack.lines(costs)))
+    say(f"asked/got: dense calls at {pack.ROWS} rows; dense weights beside the dense one")
+
+
+def measure_memory(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
+    """Compare what is resident before and after a conversion."""
+    chosen.shapes = [memory.SHAPE] if chosen.shapes is SHAPES else chosen.shapes
+    try:
+        savings = list(memory.run(selection(chosen)))
+    except resident.Unknown as reason:
+        say(f"memory: skipped, {reason}")
+        return
+    say("\n" + "\n".join(memory.lines(savings)))
+    say(f"{memory.LAYERS} layers, converted with gate='always', the dense model let go of")
+
+
+WHATS = {"linear": measure_linear, "pack": measure_pack, "memory": measure_memory}
+
+
+def probe(threads: int, say: Say = print) -> roofline.Roofline | None:
     """Return the ceilings, or None after saying why there are none."""
     try:
         ceiling = roofline.probe(threads)
     except roofline.Unavailable as reason:
-        print(f"no roofline, so no % of bound: {reason}")
+        say(f"no roofline, so no % of bound: {reason}")
         return None
-    print(ceiling, flush=True)
+    say(ceiling)
     return ceiling
 
 
 def selection(chosen: argparse.Namespace) -> Selection:
     """Return the cases the command line asks for."""
     rows = chosen.rows or (QUICK_ROWS if chosen.quick else ROWS)
-    return Selection(chosen.shapes, rows, chosen.sparsity, chosen.pattern)
+    values = chosen.values or (QUICK_VALUES if chosen.quick else None)
+    return Selection(chosen.shapes, rows, chosen.sparsity, chosen.pattern, values)
+
+
+def plan(chosen: argparse.Namespace) -> Plan:
+    """Return how many rounds the command line asks for."""
+    return Plan(rounds=chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS))
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's grammar."""
     made = argparse.ArgumentParser(prog="benchmarks/run.py", description=__doc__)
     add = made.add_argument
-    add("what", nargs="?", choices=["linear"], default="linear", help="what to measure")
+    add("what", nargs="?", choices=list(WHATS), default="linear", help="what to measure")
     add("--quick", action="store_true",
         help=f"{' and '.join(map(str, QUICK_ROWS))} rows, {QUICK_ROUNDS} runs, no sparse peers, "
         "nothing kept unless --csv is given")  # fmt: skip
@@ -117,10 +178,14 @@ def parser() -> argparse.ArgumentParser:
         help="shares of zeros, 0 to 1, of unstructured weights")  # fmt: skip
     add("--pattern", nargs="+", type=_checked(_pattern), default=PATTERNS, metavar="P",
         help="csr (unstructured) or N:M, N kept of M")  # fmt: skip
+    add("--values", nargs="+", type=_checked(parse_values), metavar="V",
+        help=f"types of the packed values: {', '.join(VALUES)}; fp32, and where a target asks "
+        "for them bf16 and int8, unless given")  # fmt: skip
     add("--threads", type=_checked(_positive), default=1, metavar="N")
     add("--rounds", type=_checked(_positive), metavar="N", help=f"runs; {ROUNDS} unless --quick")
     add("--kernel", metavar="NAME", help="force this kernel where it applies")
     add("--csv", type=Path, metavar="PATH", help=f"where results go; {CSV.name} unless --quick")
+    add("--write-readme", action="store_true", help="put what is printed into README.md")
     add("--no-verify", dest="verify", action="store_false",
         help="do not run the kernels' tests first; the output says so")  # fmt: skip
     return made

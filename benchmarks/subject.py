@@ -27,7 +27,7 @@ class Subject:
     Args:
         pruned: the dense weight with its pruned positions zero, [out_features, in_features].
         nonzeros: value slots in use.
-        packed_bytes: bytes of both packed tensors.
+        packed_bytes: bytes of the packed tensors.
         read_bytes: bytes of them that one call must read: all but the padding of the values.
         binders: one per copy.
         kernel: tells which kernel serves a number of rows.
@@ -45,12 +45,19 @@ class Subject:
         return Work(self.nonzeros, self.read_bytes, case)
 
 
+class NoKernel(Exception):
+    """Why a case cannot be measured: nothing compiled takes its type of values."""
+
+
 def make(case: Case, weight: Tensor) -> Subject:
     """Prune `weight` at random to the case's pattern and pack it.
 
     Args:
-        case: pattern, sparsity and shape; the number of rows does not matter here.
+        case: pattern, sparsity, values and shape; the number of rows does not matter here.
         weight: dense, shape [out_features, in_features]; not changed.
+
+    Raises:
+        NoKernel: if a call would run the reference, or nothing.
     """
     # Imported by name: the modules beside this one are tested without the packed formats.
     formats: Any = importlib.import_module("secateur.formats")
@@ -58,18 +65,53 @@ def make(case: Case, weight: Tensor) -> Subject:
     importlib.import_module(f"secateur.ops.{name}_linear")
 
     mask = make_mask(case)
-    packed = formats.FORMATS.get(name).pack(weight, mask)
+    stored, scale = narrowed(weight, case.values)
+    packed = formats.FORMATS.get(name).pack(stored, mask)
     header = formats.Header.read(packed.index)
     op = getattr(torch.ops.secateur, f"{name}_linear_infer").default
-    pairs = copies((packed.values, packed.index), case.cold)
+    values = packed.values.to(torch.int8) if case.values == "int8" else packed.values
+    parts = (values, packed.index) if scale is None else (values, packed.index, scale)
+    sets = copies(parts, case.cold)
+    binders = [binder(op, case.out_features, *each) for each in sets]
+    if case.values != "fp32":
+        check_kernel(binders[0], case)
+    exact = stored.float() if scale is None else stored * scale[:, None]
     return Subject(
-        pruned=weight * mask,
+        pruned=exact * mask,
         nonzeros=header.nnz,
-        packed_bytes=packed.nbytes,
-        read_bytes=header.nnz * packed.values.itemsize + packed.index.nbytes,
-        binders=[_binder(op, values, index, case.out_features) for values, index in pairs],
+        packed_bytes=sum(part.nbytes for part in parts),
+        read_bytes=header.nnz * values.itemsize + sum(part.nbytes for part in parts[1:]),
+        binders=binders,
         kernel=lambda rows: kernel_name(f"{name}_linear", packed.index, rows),
     )
+
+
+def narrowed(weight: Tensor, values: str) -> tuple[Tensor, Tensor | None]:
+    """Return `weight` as it is packed, and for int8 the scale of each row, [out], float32.
+
+    int8 values come as whole numbers in float32, which is what packs; the largest of a row is 127.
+    """
+    if values != "int8":
+        kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        return weight.to(kinds[values]), None
+    scale = weight.abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / 127
+    return (weight / scale[:, None]).round(), scale
+
+
+def check_kernel(binder: Binder, case: Case) -> None:
+    """Call once, and look whether compiled code ran: a reference's speed is not worth a line.
+
+    Raises:
+        NoKernel: if it did not.
+    """
+    x = torch.ones(1, case.in_features)
+    try:
+        with torch.inference_mode(), torch.autograd.profiler.profile(use_kineto=False) as seen:
+            binder(x)()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise NoKernel("no kernel takes these values (the op refuses them)") from error
+    if any(event.name.endswith("_reference") for event in seen.function_events):
+        raise NoKernel("no kernel takes these values (the reference would run)")
 
 
 def make_mask(case: Case) -> Tensor:
@@ -119,10 +161,13 @@ def check(y: Tensor, x: Tensor, weight: Tensor) -> None:
         )
 
 
-def _binder(op: Any, values: Tensor, index: Tensor, out_features: int) -> Binder:
-    absent = (None,) * 5
+def binder(
+    op: Any, out_features: int, values: Tensor, index: Tensor, scale: Tensor | None = None
+) -> Binder:
+    """Return what takes x and returns a call of the op with everything else absent."""
+    rest = (None, None, scale, None, None)
 
     def bind(x: Tensor) -> Call:
-        return lambda: op(x, values, index, *absent, out_features=out_features, act="none")
+        return lambda: op(x, values, index, *rest, out_features=out_features, act="none")
 
     return bind

@@ -15,17 +15,24 @@ COLUMNS = ("2:4", "50%", "70%", "80%", "90%", "95%")
 class Target:
     """Speed-up over the best dense library, a geometric mean over shapes, by column.
 
-    A column whose number is None asks for no speed-up, only for the gate's answer.
+    A column whose number is None asks for no speed-up, only for the gate's answer. `values` is
+    the type of the packed values.
     """
 
     label: str
     rows: int
     shapes: tuple[tuple[int, int], ...]
     asked: Mapping[str, float | None] = field(default_factory=dict)
+    values: str = "fp32"
 
 
 def _asked(*numbers: float | None) -> dict[str, float | None]:
     return dict(zip(COLUMNS, numbers, strict=True))
+
+
+def _narrow(values: str) -> Target:
+    asked = _asked(3.0, 2.3, 2.3, 3.0, 6.0, 12.0)
+    return Target(f"1 row, 4096x4096 and up, {values} values", 1, LARGE, asked, values)
 
 
 _MANY = _asked(1.6, 1.5, 2.4, 3.4, 5.8, 9.0)
@@ -35,5 +42,7 @@ TARGETS = (
     Target("256 rows", 256, SHAPES, _MANY),
     Target("16 rows", 16, SHAPES, _asked(1.5, 1.2, 2.2, 3.2, 6.0, 10.0)),
     Target("1 row, 4096x4096 and up (DRAM)", 1, LARGE, _asked(1.7, 1.5, 2.0, 2.8, 5.5, 10.0)),
+    _narrow("bf16"),
+    _narrow("int8"),
     Target("1 row, 3072x768 (cached)", 1, ((3072, 768),), _asked(1.5, None, None, 1.3, 2.5, 4.5)),
 )

@@ -3,15 +3,23 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.cases import SHAPES, Case, Selection, cases, parse_nm, parse_shape
-from benchmarks.subject import check, copies, make_mask
+from benchmarks.cases import SHAPES, Case, Selection, cases, parse_nm, parse_shape, parse_values
+from benchmarks.subject import (
+    NoKernel,
+    binder,
+    check,
+    check_kernel,
+    copies,
+    make_mask,
+    narrowed,
+)
 from benchmarks.targets import COLUMNS, TARGETS
 
 
 def test_the_default_run_measures_every_cell_of_every_target() -> None:
     chosen = Selection()
     measured = {
-        (c.rows, c.column, (c.out_features, c.in_features))
+        (c.rows, c.column, (c.out_features, c.in_features), c.values)
         for shape in chosen.shapes
         for rows in chosen.rows
         for c in cases(chosen, shape, rows)
@@ -19,7 +27,60 @@ def test_the_default_run_measures_every_cell_of_every_target() -> None:
     for target in TARGETS:
         assert set(target.asked) == set(COLUMNS)
         for column in COLUMNS:
-            assert {(target.rows, column, shape) for shape in target.shapes} <= measured
+            cells = {(target.rows, column, shape, target.values) for shape in target.shapes}
+            assert cells <= measured
+
+
+def test_narrow_values_are_measured_where_bytes_bind_or_where_they_are_asked_for() -> None:
+    def kinds(chosen: Selection, shape: tuple[int, int], rows: int) -> set[str]:
+        return {case.values for case in cases(chosen, shape, rows)}
+
+    assert kinds(Selection(), (4096, 4096), 1) == {"fp32", "bf16", "int8"}
+    assert kinds(Selection(), (4096, 4096), 256) == {"fp32"}
+    assert kinds(Selection(), (768, 768), 1) == {"fp32"}
+    assert kinds(Selection(values=("fp16",)), (768, 768), 256) == {"fp16"}
+    assert Case(8, 16, 1, "csr", 0.5, "bf16").label == "8x16 50% x1 bf16"
+    with pytest.raises(ValueError, match="fp32, bf16, fp16, int8; got 'fp8'"):
+        parse_values("fp8")
+
+
+@pytest.mark.parametrize("values", ["fp32", "bf16", "fp16"])
+def test_values_of_a_float_type_are_rounded_to_it(values: str) -> None:
+    weight = torch.randn(5, 16)
+    stored, scale = narrowed(weight, values)
+    assert scale is None
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    assert torch.equal(stored, weight.to(kinds[values]))
+
+
+def test_int8_values_have_one_scale_a_row_and_are_off_by_half_of_it() -> None:
+    weight = torch.randn(5, 16)
+    weight[2] = 0
+    stored, scale = narrowed(weight, "int8")
+    assert scale is not None
+    assert scale.shape == (5,)
+    assert torch.equal(stored, stored.round())
+    assert stored.abs().amax(1).tolist() == [127, 127, 0, 127, 127]
+    # Half a step, and the roundings of a division and a product.
+    far = (stored * scale[:, None] - weight).abs()
+    assert bool((far <= scale[:, None] * (0.5 + 2**-15)).all())
+
+
+def test_values_that_only_the_reference_takes_are_not_timed() -> None:
+    """int8 is refused by it, bf16 is not; either way no figure is printed for compiled code."""
+
+    def op(*_arguments: object, **_options: object) -> torch.Tensor:
+        return torch.ops.secateur.csr_linear_reference(*_arguments, **_options)
+
+    from secateur.formats import FORMATS
+
+    packed = FORMATS.get("csr").pack(torch.ones(4, 8), torch.ones(4, 8, dtype=torch.bool))
+    case = Case(4, 8, 1, "csr", 0.5)
+    with pytest.raises(NoKernel, match="the reference would run"):
+        check_kernel(binder(op, 4, packed.values, packed.index), case)
+    with pytest.raises(NoKernel, match="the op refuses them"):
+        check_kernel(binder(op, 4, packed.values.to(torch.int8), packed.index), case)
+    check_kernel(lambda x: lambda: x + 1, case)
 
 
 def test_the_largest_weights_are_cold_and_the_small_ones_are_not() -> None:

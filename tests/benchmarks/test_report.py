@@ -78,7 +78,26 @@ def test_a_table_names_the_baseline_the_bound_the_kernel_and_the_peers() -> None
     assert heading.endswith("torch_csr ms  other ms")
     for part in ("*20", "50% ports", "csr_linear/avx2", "3072x768 90% x256"):
         assert part in line
-    assert line.split()[-2:] == ["50", "-"]
+    assert line.split()[-3:] == ["50", "(5.00x)", "-"]
+
+
+def test_dense_int8_stands_beside_the_cases_that_have_it_and_is_no_baseline() -> None:
+    made = result(case(1), 0.03, 0.02, 0.01)
+    beside = replace(made, peers={"int8": Samples((0.005,) * 4)})
+    assert report.lines([made], ["torch_csr", "int8"])[0].endswith("torch_csr ms")
+    heading, with_it, without = report.lines([beside, made], ["torch_csr", "int8"])
+    assert heading.split()[-4:] == ["torch_csr", "ms", "int8", "ms"]
+    assert with_it.endswith("5 (0.50x)")
+    assert without.endswith("-")
+    assert beside.speedup.median == pytest.approx(2)
+
+
+def test_a_target_of_narrow_values_counts_those_values_only() -> None:
+    target = next(t for t in TARGETS if t.values == "bf16")
+    wide = result(Case(4096, 4096, 1, "csr", 0.9), 0.08, 0.08, 0.01)
+    narrow = result(Case(4096, 4096, 1, "csr", 0.9, "bf16"), 0.08, 0.08, 0.02)
+    assert report.target_cell(target, "90%", [wide]) == ""
+    assert report.target_cell(target, "90%", [wide, narrow]) == "6/4.00* miss"
 
 
 def test_without_a_roofline_there_is_no_share_of_a_bound() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import run, verify
+from benchmarks import readme, run, verify
 from benchmarks.verify import Verdict
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +79,8 @@ def test_bad_arguments_are_named(
 def test_quick_keeps_nothing_and_takes_two_row_counts() -> None:
     chosen = run.parser().parse_args(["linear", "--quick"])
     assert run.selection(chosen).rows == (256, 1)
+    assert run.selection(chosen).values == ("fp32",)
+    assert run.plan(chosen).rounds == 7
     assert chosen.csv is None
 
 
@@ -95,3 +97,40 @@ def test_the_whole_way_on_a_small_layer(tmp_path: Path) -> None:
     for case in ("96x64 50% x1", "96x64 90% x9", "96x64 2:4 x9"):
         assert case in done.stdout
     assert len(path.read_text().splitlines()) == 1 + 2 * 3
+
+
+def test_what_is_printed_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"above\n{readme.BEGIN}\nold\n{readme.END}\nbelow\n")
+    for text in ("first", "second"):
+        readme.write("python benchmarks/run.py linear", ["facts", f"\n{text}, 0.5 loss"], path)
+    written = path.read_text()
+    assert written.startswith(f"above\n{readme.BEGIN}\n")
+    assert written.endswith(f"{readme.END}\nbelow\n")
+    assert "second, 0.5 loss" in written
+    assert "`python benchmarks/run.py linear`" in written
+    assert "first" not in written
+    assert "old" not in written
+
+
+def test_a_readme_without_markers_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("mine")
+    with pytest.raises(ValueError, match="must have the lines"):
+        readme.write("command", ["line"], path)
+    assert path.read_text() == "mine"
+
+
+def test_the_readme_has_the_markers() -> None:
+    text = readme.README.read_text()
+    assert text.count(readme.BEGIN) == text.count(readme.END) == 1
+
+
+def test_packing_is_printed_in_dense_calls_and_dense_weights(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small = ["--shapes", "96x64", "--sparsity", "0.5", "--rounds", "3", "--no-verify"]
+    assert run.main(["pack", *small]) == 0
+    out = capsys.readouterr().out
+    for part in ("dense calls", "peak, dense weights", "96x64 50%", "96x64 2:4", "10/"):
+        assert part in out

@@ -54,7 +54,7 @@ class Format(ABC):
 
     @abstractmethod
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
-        """Pack the kept weights.
+        """Pack the kept weights as they are, infinities and NaN too; the others are not looked at.
 
         Args:
             weight: [out, in], float64, float32, bfloat16 or float16.
@@ -66,7 +66,8 @@ class Format(ABC):
 
         Raises:
             TypeError: if a dtype is not one of those above.
-            ValueError: if the shapes differ, or the mask does not fit the format.
+            ValueError: if the shapes differ, the mask does not fit the format, there are too many
+                values, or the weight has none (device meta).
         """
 
     def slots(self, mask: Tensor) -> int:
@@ -121,7 +122,7 @@ def check_weight(weight: Tensor, mask: Tensor) -> None:
 
     Raises:
         TypeError: if the dtype is not packable.
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or either is on the device meta.
     """
     check_mask(mask)
     if weight.dtype not in _FLOATS:
@@ -131,3 +132,6 @@ def check_weight(weight: Tensor, mask: Tensor) -> None:
         raise ValueError(
             f"weight and mask must have one shape, got {list(weight.shape)} and {list(mask.shape)}"
         )
+    if weight.is_meta or mask.is_meta:
+        which = "weight" if weight.is_meta else "mask"
+        raise ValueError(f"{which} is on the device meta, where it has no numbers; load it first")

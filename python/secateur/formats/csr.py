@@ -5,6 +5,7 @@ Order of the values: row block, K block, row (most kept first, then by number), 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,12 +13,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from secateur.formats._gather import (
+    Bools,
+    Bytes,
+    Numbers,
+    blocks,
+    bools,
+    check_count,
+    new_values,
+    numbers,
+)
 from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
 from secateur.formats.header import Header, Section, assemble
 from secateur.formats.layout import Layout, csr_layout, csr_values_length
-
-_Ints = npt.NDArray[np.int64]
-_Bools = npt.NDArray[np.bool_]
 
 
 class Csr(Format):
@@ -35,13 +43,14 @@ class Csr(Format):
         """Pack the kept weights; see `Format.pack`."""
         check_weight(weight, mask)
         out_features, in_features = mask.shape
-        layout = layout or csr_layout(int(mask.sum()), out_features, in_features)
-        index, kept = _encode(mask.detach().cpu().numpy(), layout)
-        length = csr_values_length(len(kept), out_features, in_features)
-        values = weight.detach().new_zeros(length)
-        places = torch.from_numpy(kept).to(weight.device)
-        values[: len(kept)] = weight.detach().reshape(-1)[places]
-        return Packed(self.name, values, index.to(weight.device), in_features, out_features)
+        kept = int(mask.count_nonzero())
+        check_count(kept)
+        layout = layout or csr_layout(kept, out_features, in_features)
+        values, picked = new_values(weight, csr_values_length(kept, out_features, in_features))
+        pieces = _encode(bools(mask), numbers(weight), layout, picked)
+        index = _assemble(pieces, (out_features, in_features), layout)
+        device = weight.device
+        return Packed(self.name, values.to(device), index.to(device), in_features, out_features)
 
     def positions(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return (rows, columns) of each value; see `Format.positions`."""
@@ -79,16 +88,13 @@ def transposed(header: Header, rows: Tensor, columns: Tensor) -> Tensor:
     mask[at] = True
     slots[at] = np.arange(len(at), dtype=np.int32)
 
-    def permutation(kept: _Ints) -> npt.NDArray[np.int32]:
-        # Slot nnz of the values is the first padding zero.
-        length = csr_values_length(len(kept), in_features, out_features)
-        perm = np.full(length, header.nnz, "<i4")
-        perm[: len(kept)] = slots[kept]
-        return perm
-
+    # Slot nnz of the values is the first padding zero.
+    length = csr_values_length(len(at), in_features, out_features)
+    perm = np.full(length, header.nnz, "<i4")
     layout = csr_layout(header.nnz, in_features, out_features)
-    plan = _plan(mask.reshape(in_features, out_features), layout)
-    return _assemble(plan, permutation(plan.kept))
+    shape = (in_features, out_features)
+    pieces = _encode(mask.reshape(shape), slots.reshape(shape), layout, perm)
+    return _assemble(pieces, shape, layout, perm)
 
 
 def permutation(transposed_index: Tensor) -> Tensor:
@@ -107,78 +113,89 @@ def permutation(transposed_index: Tensor) -> Tensor:
 
 
 @dataclass
-class _Plan:
-    """Pieces of an index, one of each list for every block, in block order."""
+class _Pieces:
+    """Sections of an index as they grow, block by block.
 
-    shape: tuple[int, int]
-    layout: Layout
+    Args:
+        columns: local column of each value slot in use.
+        table: for each block its first value, first run, runs, and first row.
+        rows: local rows of each block, most kept first.
+        runs: of each block, [runs, 2]: kept in a row, and how many such rows.
+        run_limit: runs there can be at most, for any mask of this shape.
+    """
+
+    columns: Bytes
     table: list[tuple[int, int, int, int]] = field(default_factory=list)
-    rows: list[_Ints] = field(default_factory=list)
-    runs: list[_Ints] = field(default_factory=list)
-    columns: list[npt.NDArray[np.uint8]] = field(default_factory=list)
-    places: list[_Ints] = field(default_factory=list)
-    run_limit: int = 0  # runs there can be at most, for any mask of this shape
-
-    @property
-    def kept(self) -> _Ints:
-        """Flat position (row * in + column) of each value, in value order."""
-        return np.concatenate(self.places)
+    rows: list[npt.NDArray[np.uint16]] = field(default_factory=list)
+    runs: list[npt.NDArray[np.uint16]] = field(default_factory=list)
+    run_limit: int = 0
 
 
-def _encode(mask: _Bools, layout: Layout) -> tuple[Tensor, _Ints]:
-    plan = _plan(mask, layout)
-    return _assemble(plan, None), plan.kept
+def _encode(mask: Bools, source: Numbers, layout: Layout, picked: Numbers) -> _Pieces:
+    """Walk the blocks of `mask`; what it keeps of `source` goes to the start of `picked`.
+
+    Args:
+        mask: [out, in].
+        source: [out, in], any type.
+        layout: how to cut them.
+        picked: of the source's type, as many as are kept or more.
+    """
+    nnz = int(np.count_nonzero(mask))
+    pieces = _Pieces(np.empty(nnz, np.uint8))
+    value = run = row = 0
+    for cut in blocks(layout, mask.shape):
+        block = mask[cut]
+        height, width = block.shape
+        lengths = np.add.reduce(block.view(np.uint8), axis=1, dtype=np.uint16)
+        # Stable, and on 16 bits a radix sort.
+        order = np.argsort(np.uint16(width) - lengths, kind="stable")
+        places = np.flatnonzero(block[order])
+        counts = np.bincount(lengths)
+        present = np.flatnonzero(counts)[::-1]
+
+        end = value + len(places)
+        pieces.columns[value:end] = _local_columns(height, width)[places]
+        picked[value:end] = source[cut][order].reshape(-1)[places]
+        pieces.table.append((value, run, len(present), row))
+        pieces.rows.append(order.astype("<u2"))
+        pieces.runs.append(np.stack([present, counts[present]], axis=1).astype("<u2"))
+        pieces.run_limit += min(height, width + 1)
+        value, run, row = end, run + len(present), row + height
+    return pieces
 
 
-def _plan(mask: _Bools, layout: Layout) -> _Plan:
-    out_features, in_features = mask.shape
-    plan = _Plan((out_features, in_features), layout)
-    first_value = first_run = first_row = 0
-    for row_start, row_end in layout.row_spans(out_features):
-        for k_start, k_end in layout.k_spans(in_features):
-            block = mask[row_start:row_end, k_start:k_end]
-            lengths = np.count_nonzero(block, axis=1)
-            order = np.argsort(-lengths, kind="stable")
-            block = block[order]
-            row, column = np.nonzero(block)
-            shorter, count = np.unique(-lengths, return_counts=True)
-
-            plan.table.append((first_value, first_run, len(count), first_row))
-            plan.rows.append(order)
-            plan.runs.append(np.stack([-shorter, count], axis=1))
-            plan.columns.append(column.astype(np.uint8))
-            plan.places.append((order + row_start)[row] * in_features + column + k_start)
-            plan.run_limit += min(block.shape[0], block.shape[1] + 1)
-            first_value += len(row)
-            first_run += len(count)
-            first_row += len(order)
-    return plan
+@functools.lru_cache(maxsize=8)
+def _local_columns(height: int, width: int) -> Bytes:
+    """Column of each position of a block, row by row."""
+    return np.tile(np.arange(width, dtype=np.uint8), height)
 
 
-def _assemble(plan: _Plan, perm: npt.NDArray[np.int32] | None) -> Tensor:
-    out_features, in_features = plan.shape
-    columns = np.concatenate(plan.columns)
-    nnz = len(columns)
+def _assemble(
+    pieces: _Pieces,
+    shape: tuple[int, int],
+    layout: Layout,
+    perm: npt.NDArray[np.int32] | None = None,
+) -> Tensor:
+    out_features, in_features = shape
+    nnz = len(pieces.columns)
     length = csr_values_length(nnz, out_features, in_features)
-    if nnz >= 2**31:
-        raise ValueError(f"the weight keeps {nnz} values, the limit is 2**31 - 1; split the layer")
-    pieces = {
-        "table": _section(np.array(plan.table, "<u4")),
-        "rows": _section(np.concatenate(plan.rows).astype("<u2")),
-        "runs": Section(np.concatenate(plan.runs).astype("<u2"), 4 * plan.run_limit),
-        "columns": Section(columns, length),
+    sections = {
+        "table": _section(np.array(pieces.table, "<u4")),
+        "rows": _section(np.concatenate(pieces.rows)),
+        "runs": Section(np.concatenate(pieces.runs), 4 * pieces.run_limit),
+        "columns": Section(pieces.columns, length),
     }
     if perm is not None:
-        pieces["perm"] = _section(perm)
+        sections["perm"] = _section(perm)
     header = Header(
         format=Csr.code,
         in_features=in_features,
         out_features=out_features,
         nnz=nnz,
-        k_block=plan.layout.k_block,
-        row_block=plan.layout.row_block,
+        k_block=layout.k_block,
+        row_block=layout.row_block,
     )
-    return assemble(header, pieces)
+    return assemble(header, sections)
 
 
 def _section(data: npt.NDArray[np.generic]) -> Section:

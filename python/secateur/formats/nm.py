@@ -7,19 +7,27 @@ other, with a gradient of its own, and inf in x there gives NaN.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from secateur.formats._gather import (
+    Bools,
+    Bytes,
+    Numbers,
+    blocks,
+    bools,
+    check_count,
+    new_values,
+    numbers,
+)
 from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
 from secateur.formats.csr import transposed
 from secateur.formats.header import Header, Section, assemble
 from secateur.formats.layout import DEFAULT_LAYOUT, VALUE_PADDING, Layout
-
-_Ints = npt.NDArray[np.int64]
 
 # Preferred first where two patterns need equally many slots.
 _GROUP_SIZES = (4, 2, 8, 16, 3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15)
@@ -27,6 +35,8 @@ _GROUP_SIZES = (4, 2, 8, 16, 3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15)
 # Fillers that nm may cost over the kept weights: beyond one in eight, csr (one byte for each
 # position instead of a quarter or a half, but no fillers of four bytes) is the smaller.
 _FILLER_LIMIT = 1 / 8
+
+_PART = 256  # rows looked at together when a pattern is inferred
 
 
 class Nm(Format):
@@ -79,24 +89,23 @@ class Nm(Format):
             raise ValueError(f"layout.k_block must be a multiple of M={m}, got {layout.k_block}")
 
         out_features, in_features = mask.shape
-        slots = _slots(mask, n, m)
-        words, kept = _encode(slots % in_features % m, slots, (n, m), layout)
-        places = torch.from_numpy(kept).to(weight.device)
-        values = weight.detach().new_zeros(len(kept) + VALUE_PADDING)
-        dense = weight.detach().masked_fill(~mask.to(weight.device), 0)
-        values[: len(kept)] = dense.reshape(-1)[places]
+        nnz = out_features * in_features // m * n
+        check_count(nnz)
+        values, picked = new_values(weight, nnz + VALUE_PADDING)
+        codes = _encode(bools(mask), numbers(weight), pattern, layout, picked)
         header = Header(
             format=self.code,
             in_features=in_features,
             out_features=out_features,
-            nnz=len(kept),
+            nnz=nnz,
             k_block=layout.k_block,
             row_block=layout.row_block,
             n=n,
             m=m,
         )
-        index = assemble(header, {"columns": Section(words, words.nbytes)})
-        return Packed(self.name, values, index.to(weight.device), in_features, out_features)
+        index = assemble(header, {"columns": Section(codes, codes.nbytes)})
+        device = weight.device
+        return Packed(self.name, values.to(device), index.to(device), in_features, out_features)
 
     def positions(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return (rows, columns) of each value slot; see `Format.positions`."""
@@ -135,18 +144,19 @@ def infer_pattern(mask: Tensor) -> tuple[int, int] | None:
 
     None where every N:M would spend too much on fillers.
     """
-    kept = int(mask.sum())
-    best: tuple[int, int] | None = None
+    kept = int(mask.count_nonzero())
+    if not kept:
+        return None
+    best = (1, 1)
     for m in _GROUP_SIZES:
         if mask.shape[1] % m or m > mask.shape[1]:
             continue
-        n = _most_kept(mask, m)
-        if 0 < n < m and (best is None or n * best[1] < best[0] * m):
+        enough = -(-best[0] * m // best[1])  # from here on M is no better
+        n = _most_kept(mask, m, enough)
+        if n < enough:
             best = (n, m)
-    if best is None:
-        return None
     slots = mask.numel() // best[1] * best[0]
-    return best if slots - kept <= _FILLER_LIMIT * slots else None
+    return best if best != (1, 1) and slots - kept <= _FILLER_LIMIT * slots else None
 
 
 def nm_k_block(m: int) -> int:
@@ -155,49 +165,78 @@ def nm_k_block(m: int) -> int:
     return 128 // step * step if step <= 128 else 128 // m * m
 
 
-def _most_kept(mask: Tensor, m: int) -> int:
-    return int(mask.reshape(-1, m).sum(1, dtype=torch.uint8).max())
+def _most_kept(mask: Tensor, m: int, enough: int = 17) -> int:
+    """Most kept in a group of `m`; the search ends at the first part with `enough` or more."""
+    most = 0
+    array = bools(mask)
+    for start in range(0, len(array), _PART):
+        part = array[start : start + _PART].view(np.uint8).reshape(-1, m)
+        kept = part[:, 0].copy()
+        for place in range(1, m):
+            kept += part[:, place]
+        most = max(most, int(kept.max()))
+        if most >= enough:
+            break
+    return most
 
 
 def _code_bits(m: int) -> int:
     return 2 if m <= 4 else 4
 
 
-def _slots(mask: Tensor, n: int, m: int) -> _Ints:
-    """Flat position of every slot, row by row: [out, in / m * n], ascending in each row."""
-    groups = mask.detach().cpu().numpy().reshape(-1, m)
-    missing = n - np.count_nonzero(groups, axis=1)
-    chosen = groups
-    if missing.any():
-        free_rank = np.cumsum(~groups, axis=1, dtype=np.uint8)
-        chosen = groups | (free_rank <= missing[:, None])
-    return np.flatnonzero(chosen).reshape(mask.shape[0], -1)
-
-
 def _encode(
-    codes: _Ints, slots: _Ints, pattern: tuple[int, int], layout: Layout
-) -> tuple[npt.NDArray[np.uint32], _Ints]:
-    """Cut row-major codes and slots into blocks: (packed codes, slots in value order)."""
+    mask: Bools, source: Numbers, pattern: tuple[int, int], layout: Layout, picked: Numbers
+) -> Bytes:
+    """Walk the blocks of `mask`; return their codes. Values go to the start of `picked`.
+
+    Args:
+        mask: [out, in], at most N in every group of M.
+        source: [out, in], any type.
+        pattern: (N, M).
+        layout: how to cut them.
+        picked: of the source's type, zeros, one for each slot or more.
+    """
     n, m = pattern
-    bits = _code_bits(m)
-    words, places = [], []
-    for row_start, row_end in layout.row_spans(len(codes)):
-        for k_start, k_end in layout.k_spans(codes.shape[1] // n * m):
-            cut = slice(row_start, row_end), slice(k_start // m * n, k_end // m * n)
-            words.append(_pack_codes(codes[cut], bits))
-            places.append(slots[cut].reshape(-1))
-    return np.concatenate(words).astype("<u4"), np.concatenate(places)
+    codes, value = [], 0
+    for cut in blocks(layout, mask.shape):
+        block = np.ascontiguousarray(mask[cut])
+        height, width = block.shape
+        slots = height * (width // m * n)
+        gaps = np.count_nonzero(block) < slots
+        chosen = _filled(block, n, m) if gaps else block
+        places = np.flatnonzero(chosen)
+        found = source[cut].reshape(-1)[places]
+        if gaps:
+            found[~block.reshape(-1)[places]] = 0
+        picked[value : value + slots] = found
+        value += slots
+        codes.append(_pack_codes(_local_codes(height * width, m)[places].reshape(height, -1), m))
+    return np.concatenate(codes)
 
 
-def _pack_codes(codes: _Ints, bits: int) -> npt.NDArray[np.uint32]:
+@functools.lru_cache(maxsize=8)
+def _local_codes(positions: int, m: int) -> Bytes:
+    """Place in its group of each position of a block, whose rows are whole groups."""
+    return (np.arange(positions) % m).astype(np.uint8)
+
+
+def _filled(block: Bools, n: int, m: int) -> Bools:
+    """Return `block` with the lowest free positions of each group added, up to N."""
+    groups = block.reshape(-1, m)
+    missing = n - np.count_nonzero(groups, axis=1)
+    free_rank = np.cumsum(~groups, axis=1, dtype=np.uint8)
+    filled: Bools = groups | (free_rank <= missing[:, None])
+    return filled
+
+
+def _pack_codes(codes: Bytes, m: int) -> Bytes:
     """Pack codes ([rows, n]) into whole 32-bit words for each row, first code lowest; flat."""
-    per_word = 32 // bits
-    padded = np.pad(codes.astype(np.uint32), ((0, 0), (0, -codes.shape[1] % per_word)))
-    shifts = np.arange(0, 32, bits, dtype=np.uint32)
-    packed: npt.NDArray[np.uint32] = np.bitwise_or.reduce(
-        padded.reshape(-1, per_word) << shifts, axis=1
-    )
-    return packed
+    bits = _code_bits(m)
+    padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % (32 // bits))))
+    packed = padded[:, :: 8 // bits].copy()
+    for place in range(1, 8 // bits):
+        packed |= padded[:, place :: 8 // bits] << np.uint8(place * bits)
+    return packed.reshape(-1)
 
 
 FORMATS.register("nm")(Nm())
