@@ -8,6 +8,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(SECATEUR_FLAGS_avx2 -mavx2 -mfma -mf16c)
   set(SECATEUR_FLAGS_avx512 ${SECATEUR_FLAGS_avx2} -mavx512f -mavx512vl -mavx512dq -mavx512bw
       -mprefer-vector-width=512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
+  list(APPEND SECATEUR_ISAS neon)
+  # Every aarch64 has NEON and every compiler knows it: the macro is what keeps the portable build
+  # free of it, as the generic code it is elsewhere.
+  set(SECATEUR_FLAGS_neon -DSECATEUR_NEON)
 endif()
 
 # secateur_op(<op>): compiles the kernels of csrc/cpu/<op> into the object library <op>_kernels
@@ -24,7 +29,7 @@ function(secateur_op op)
         continue() # another architecture's
       endif()
       message(FATAL_ERROR "${file}: '${isa}' is no instruction set; start the name with one of "
-                          "portable, avx2, avx512 (csrc/cmake/isa.cmake)")
+                          "portable, avx2, avx512, neon (csrc/cmake/isa.cmake)")
     endif()
     set(name ${op}_${stem})
     string(APPEND table "KERNEL(${name})\n")

@@ -6,12 +6,14 @@
 #include <cstring>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace secateur {
 namespace {
 
-constexpr std::array<const char*, 3> kNames = {"portable", "avx2", "avx512"};
+constexpr std::array<const char*, 4> kNames = {"portable", "avx2", "avx512", "neon"};
 std::atomic<const Kernel*> forced{nullptr};
 
 Isa detect() {
@@ -23,16 +25,22 @@ Isa detect() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("f16c"))
     return Isa::avx2;
+#elif defined(__aarch64__)
+  return Isa::neon;  // part of the architecture
 #endif
   return Isa::portable;
 }
+
+// Below neon there is only the portable build; a cap of another architecture is none.
+bool caps(Isa cap, Isa best) { return cap < best && (cap == Isa::portable || best != Isa::neon); }
 
 Isa capped() {
   const Isa best = detect();
   const char* cap = std::getenv("SECATEUR_ISA");
   if (cap == nullptr) return best;
   for (std::size_t i = 0; i < kNames.size(); ++i)
-    if (std::strcmp(cap, kNames[i]) == 0 && static_cast<Isa>(i) < best) return static_cast<Isa>(i);
+    if (std::strcmp(cap, kNames[i]) == 0 && caps(static_cast<Isa>(i), best))
+      return static_cast<Isa>(i);
   return best;
 }
 
@@ -91,6 +99,13 @@ std::uint32_t machine_stamp() {
     }
     std::uint32_t a = 0, b = 0, c = 0, d = 0;
     if (__get_cpuid(1, &a, &b, &c, &d)) hash = mix(hash, a);  // family, model, stepping
+#elif defined(__aarch64__) && defined(__linux__)
+    constexpr unsigned long kReadable = 1UL << 11;  // HWCAP_CPUID: the kernel lets us read it
+    if (getauxval(AT_HWCAP) & kReadable) {
+      std::uint64_t midr = 0;
+      asm("mrs %0, midr_el1" : "=r"(midr));  // implementer, part, variant, revision
+      hash = mix(hash, static_cast<std::uint32_t>(midr));
+    }
 #endif
     return hash;
   }();

@@ -28,7 +28,7 @@ struct KernelTables {
 };
 KernelTables all_tables();
 
-// The best instruction set of this CPU, capped by SECATEUR_ISA=portable|avx2|avx512.
+// The best instruction set of this CPU, capped by SECATEUR_ISA=portable|avx2|avx512|neon.
 Isa isa();
 const char* isa_name(Isa isa);
 

@@ -8,7 +8,7 @@
 
 namespace secateur {
 
-enum class Isa : std::uint8_t { portable = 0, avx2 = 1, avx512 = 2 };
+enum class Isa : std::uint8_t { portable = 0, avx2 = 1, avx512 = 2, neon = 3 };
 enum class Act : std::uint8_t { none, relu, gelu, gelu_tanh, silu };
 
 // Elements in memory; the arithmetic is float throughout.

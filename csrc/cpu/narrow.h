@@ -2,6 +2,8 @@
 // nearest, ties to even, as torch does.
 #pragma once
 
+#include <cstring>
+
 #include "cpu/kernel.h"
 #include "cpu/vec.h"
 
@@ -39,6 +41,16 @@ SECATEUR_INLINE Bits wide_bits(const void* p) {
 SECATEUR_INLINE Vec load(const I8* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
 }
+#elif defined(SECATEUR_NEON)
+SECATEUR_INLINE Bits wide_bits(const void* p) {
+  return (Bits)vmovl_u16(vld1_u16(static_cast<const std::uint16_t*>(p)));
+}
+SECATEUR_INLINE Vec load(const I8* p) {
+  std::uint32_t four;
+  std::memcpy(&four, p, sizeof four);
+  const int16x8_t wide = vmovl_s8(vcreate_s8(four));
+  return (Vec)vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+}
 #else
 SECATEUR_INLINE Bits wide_bits(const void* p) {
   return __builtin_convertvector(*static_cast<const Halves*>(p), Bits);
@@ -72,6 +84,13 @@ SECATEUR_INLINE Vec load(const F16* p) {
 }
 SECATEUR_INLINE void store(F16* p, Vec v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+#elif defined(SECATEUR_NEON)
+SECATEUR_INLINE Vec load(const F16* p) {
+  return (Vec)vcvt_f32_f16((float16x4_t)vld1_u16(&p->bits));
+}
+SECATEUR_INLINE void store(F16* p, Vec v) {
+  vst1_u16(&p->bits, (uint16x4_t)vcvt_f16_f32((float32x4_t)v));
 }
 #else
 // A half's exponent and fraction, moved to a float's place, are off by 2^112; subnormals too.

@@ -7,6 +7,8 @@
 #include <utility>
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(SECATEUR_NEON)
+#include <arm_neon.h>
 #endif
 
 #define SECATEUR_INLINE inline __attribute__((always_inline))
@@ -45,11 +47,30 @@ SECATEUR_INLINE Vec splat_lane(Vec v, std::integer_sequence<int, L...>) {
   return __builtin_shufflevector(v, v, ((L & ~3) + I)...);
 }
 
-// Lane I of each group of four, to all four.
+// Lane I of each group of four, to all four: what Tile multiplies by.
+#if defined(SECATEUR_NEON)
+template <int I>
+struct LaneOfQuad {
+  Vec quad;
+};
+template <int I>
+SECATEUR_INLINE LaneOfQuad<I> splat_of_quad(Vec v) {
+  return {v};
+}
+// By assembly: of the intrinsic vfmaq_laneq_f32, used eight times, gcc makes a copy of the lane and
+// eight plain fmla.
+template <int I>
+SECATEUR_INLINE Vec multiply_add(Vec sum, LaneOfQuad<I> w, Vec x) {
+  asm("fmla %0.4s, %1.4s, %2.s[%3]" : "+w"(sum) : "w"(x), "w"(w.quad), "i"(I));
+  return sum;
+}
+#else
 template <int I>
 SECATEUR_INLINE Vec splat_of_quad(Vec v) {
   return splat_lane<I>(v, std::make_integer_sequence<int, kLanes>{});
 }
+#endif
+SECATEUR_INLINE Vec multiply_add(Vec sum, Vec w, Vec x) { return sum + w * x; }
 
 template <int D, int... L>
 SECATEUR_INLINE void exchange(Vec& a, Vec& b, std::integer_sequence<int, L...>) {

@@ -39,7 +39,7 @@ def isa_objects() -> list[Path]:
             continue
         tail = f"{source.relative_to(ROOT)}.o"
         built = [p for p in (ROOT / "build").rglob("*.o") if str(p).endswith(tail)]
-        plain = [p for p in built if "asan" not in p.parts]
+        plain = [p for p in built if not {"asan", "cross"} & set(p.parts)]
         if plain:
             objects.append(max(plain, key=lambda p: p.stat().st_mtime))
     return objects

@@ -28,9 +28,10 @@ SECATEUR_INLINE Quad quad(const I8* p) {
   return _mm_cvtepi32_ps(_mm_cvtepi8_epi32(_mm_loadu_si32(p)));
 }
 #else
+static_assert(kLanes == 4);
 template <class V>
 SECATEUR_INLINE Quad quad(const V* p) {
-  return Quad{to_float(p), to_float(p + 1), to_float(p + 2), to_float(p + 3)};
+  return load(p);
 }
 #endif
 

@@ -8,12 +8,20 @@
 
 namespace {
 
+// AVX-512 has 32 registers as well, and reaches 64 rows with half as many vectors.
+#if defined(SECATEUR_NEON)
+constexpr int kAccumulators = 16;
+#else
+constexpr int kAccumulators = 8;
+#endif
+
 // Vectors of x rows in one tile, and independent sets of accumulators. One set is a chain of one
 // FMA latency a weight, so few vectors need several sets.
 template <int kVectors, int kSets>
 struct Tile {
   static constexpr int kRows = kVectors * kLanes;
-  static_assert(kVectors * kSets <= 8, "accumulators must leave registers for the weights");
+  static_assert(kVectors * kSets <= kAccumulators,
+                "accumulators must leave registers for the weights");
 
   Vec sum[kSets][kVectors];
 
@@ -27,10 +35,11 @@ struct Tile {
     }
   }
 
-  template <int kSet>
-  SECATEUR_INLINE void add(Vec w, const float* x) {
+  template <int kSet, class W>
+  SECATEUR_INLINE void add(W w, const float* x) {
     SECATEUR_UNROLL
-    for (int v = 0; v < kVectors; ++v) sum[kSet % kSets][v] += w * load(x + v * kLanes);
+    for (int v = 0; v < kVectors; ++v)
+      sum[kSet % kSets][v] = multiply_add(sum[kSet % kSets][v], w, load(x + v * kLanes));
   }
 
   SECATEUR_INLINE void finish(float* at) {

@@ -15,7 +15,7 @@ using secateur::Header;
 using secateur::LinearArgs;
 using secateur::Part;
 
-constexpr int kWidest = kLanes == 16 ? 4 : 8;  // vectors: 64 rows of x, 32 in the portable build
+constexpr int kWidest = kLanes == 16 ? 4 : kAccumulators;  // vectors: 64 rows; portable: 32
 // A wider tile reads each weight less often, but its panel of one K block must stay in L1.
 #if defined(__AVX512F__)
 constexpr std::int64_t kPanelBytes = 49152;
@@ -23,7 +23,7 @@ constexpr std::int64_t kPanelBytes = 49152;
 constexpr std::int64_t kPanelBytes = 32768;
 #endif
 
-constexpr int sets_for(int vectors) { return vectors >= 4 ? 8 / vectors : 4; }
+constexpr int sets_for(int vectors) { return vectors >= 4 ? kAccumulators / vectors : 4; }
 
 template <class T>
 void start_sums(const float* bias, std::int64_t outputs, float* sums) {

@@ -1,0 +1,3 @@
+#include "cpu/csr_linear/tiled.h"
+
+SECATEUR_REGISTER_ANY_TYPE(tiled_rank, tiled_scratch, tiled_run<CsrBlocks>);
