@@ -1,4 +1,4 @@
-"""The benchmarks' command line: python benchmarks/run.py linear|pack|memory [--quick] ...
+"""The benchmarks' command line: python benchmarks/run.py linear|mlp|pack|memory [--quick] ...
 
 Tests first, then the machine's ceilings, then the cases; README.md tells how to read the tables.
 """
@@ -20,6 +20,7 @@ from benchmarks import (
     linear,
     machine,
     memory,
+    mlp,
     pack,
     readme,
     record,
@@ -119,6 +120,19 @@ def measure_linear(chosen: argparse.Namespace, facts: Mapping[str, str], say: Sa
         print(f"\nkept in {path}")
 
 
+def measure_mlp(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
+    """Time two layers in one call against a call each."""
+    own = chosen.shapes is not SHAPES
+    options = mlp.Options(
+        plan=plan(chosen),
+        shapes=[(in_, out) for out, in_ in chosen.shapes] if own else mlp.SHAPES,
+        rows=chosen.rows or mlp.ROWS,
+        sparsities=mlp.SPARSITIES if chosen.sparsity is SPARSITIES else chosen.sparsity,
+    )
+    for line in mlp.run(options, say):
+        say(line)
+
+
 def measure_pack(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
     """Time packing against dense calls, and find its peak of memory."""
     costs = list(pack.run(selection(chosen), plan(chosen)))
@@ -138,7 +152,12 @@ def measure_memory(chosen: argparse.Namespace, _facts: Mapping[str, str], say: S
     say(f"{memory.LAYERS} layers, converted with gate='always', the dense model let go of")
 
 
-WHATS = {"linear": measure_linear, "pack": measure_pack, "memory": measure_memory}
+WHATS = {
+    "linear": measure_linear,
+    "mlp": measure_mlp,
+    "pack": measure_pack,
+    "memory": measure_memory,
+}
 
 
 def probe(threads: int, say: Say = print) -> roofline.Roofline | None:
@@ -172,7 +191,8 @@ def parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true",
         help=f"{' and '.join(map(str, QUICK_ROWS))} rows, {QUICK_ROUNDS} runs, no sparse peers, "
         "nothing kept unless --csv is given")  # fmt: skip
-    add("--shapes", nargs="+", type=_checked(parse_shape), default=SHAPES, metavar="OUTxIN")
+    add("--shapes", nargs="+", type=_checked(parse_shape), default=SHAPES, metavar="OUTxIN",
+        help="of the layer; for mlp of the first of the two")  # fmt: skip
     add("--rows", nargs="+", type=_checked(_positive), metavar="N", help="rows of x (tokens)")
     add("--sparsity", nargs="+", type=_checked(_share), default=SPARSITIES, metavar="S",
         help="shares of zeros, 0 to 1, of unstructured weights")  # fmt: skip

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bind/checks.h"
+#include "bind/dispatch.h"
 #include "bind/run.h"
 
 namespace secateur::bind {
@@ -11,14 +12,6 @@ namespace {
 
 using torch::headeronly::ScalarType;
 using torch::stable::detail::from;
-using torch::stable::detail::to;
-
-template <std::size_t N>
-Tensor dispatch(const char* op, const char* overload, std::array<StableIValue, N> stack) {
-  STABLE_TORCH_ERROR_CODE_CHECK(
-      torch_call_dispatcher(op, overload, stack.data(), TORCH_ABI_VERSION));
-  return to<Tensor>(stack[0]);
-}
 
 std::optional<Type> type_of(const Tensor& t) {
   switch (t.scalar_type()) {
@@ -74,13 +67,6 @@ Tensor plus(const Tensor& y, const OptionalTensor& residual) {
 Tensor by_dense(const LinearCall& c) {
   const Tensor y = dispatch<3>("aten::linear", "", {from(c.x), from(*c.dense), from(c.bias)});
   return plus(activated(y, c.act), c.residual);
-}
-
-Act act_named(const std::string& act) {
-  constexpr std::array<const char*, 5> kNames = {"none", "relu", "gelu", "gelu_tanh", "silu"};
-  for (std::size_t i = 0; i < kNames.size(); ++i)
-    if (act == kNames[i]) return static_cast<Act>(i);
-  STD_TORCH_CHECK(false, "act must be one of none, relu, gelu, gelu_tanh, silu; got ", act);
 }
 
 }  // namespace

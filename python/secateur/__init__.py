@@ -7,18 +7,20 @@
 """
 
 from secateur.io import load, save
-from secateur.nn import SparseLinear, SparseMultiheadAttention, to_dense
-from secateur.planning import convert, explain, plan
+from secateur.nn import SparseGroup, SparseLinear, SparseMultiheadAttention, to_dense
+from secateur.planning import convert, explain, fuse, plan
 from secateur.pruning import Masks, prune, schedules, verify
 from secateur.training import GradualPruner
 
 __all__ = [
     "GradualPruner",
     "Masks",
+    "SparseGroup",
     "SparseLinear",
     "SparseMultiheadAttention",
     "convert",
     "explain",
+    "fuse",
     "load",
     "plan",
     "prune",

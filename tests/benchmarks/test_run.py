@@ -134,3 +134,15 @@ def test_packing_is_printed_in_dense_calls_and_dense_weights(
     out = capsys.readouterr().out
     for part in ("dense calls", "peak, dense weights", "96x64 50%", "96x64 2:4", "10/"):
         assert part in out
+
+
+def test_two_layers_in_one_call_are_compared_with_two_calls() -> None:
+    command = [sys.executable, "benchmarks/run.py", "mlp", "--no-verify", "--rounds", "3"]
+    small = ["--shapes", "96x64", "--rows", "17", "40", "--sparsity", "0.5", "0.9"]
+    done = subprocess.run([*command, *small], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("64-96-64")]
+    assert [(line[1], line[2]) for line in lines] == [
+        (rows, zeros) for zeros in ("50%", "90%") for rows in ("17", "40")
+    ]
+    assert all("1.15x" in line and ("met" in line or "missed" in line) for line in lines)

@@ -73,9 +73,9 @@ void tiled_run(const LinearArgs& a, const Part& part, float* scratch) {
   tiled_rows<Blocks, kWidest>(a, part, part.row_begin, scratch);
 }
 
-int tiled_rank(const Header&, std::int64_t) { return 1; }
+[[maybe_unused]] int tiled_rank(const Header&, std::int64_t) { return 1; }
 
-std::int64_t tiled_scratch(const Header& h, std::int64_t) {
+[[maybe_unused]] std::int64_t tiled_scratch(const Header& h, std::int64_t) {
   return (static_cast<std::int64_t>(h.in_features) + h.row_block) * kWidest * kLanes;
 }
 

@@ -2,6 +2,7 @@
 
 from secateur.nn.attention import SparseMultiheadAttention
 from secateur.nn.convert import to_dense
+from secateur.nn.sparse_group import SparseGroup
 from secateur.nn.sparse_linear import SparseLinear
 
-__all__ = ["SparseLinear", "SparseMultiheadAttention", "to_dense"]
+__all__ = ["SparseGroup", "SparseLinear", "SparseMultiheadAttention", "to_dense"]

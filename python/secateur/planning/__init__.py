@@ -2,6 +2,7 @@
 
 from secateur.planning.convert import convert
 from secateur.planning.explain import Explanation, explain
+from secateur.planning.fuse import fuse
 from secateur.planning.plan import Plan, plan
 
-__all__ = ["Explanation", "Plan", "convert", "explain", "plan"]
+__all__ = ["Explanation", "Plan", "convert", "explain", "fuse", "plan"]

@@ -48,8 +48,8 @@ def observe(
     """
     seen: dict[nn.Module, Seen] = {}
     with ExitStack() as stack:
-        stack.enter_context(_eval(model))
-        stack.enter_context(_no_fused_attention())
+        stack.enter_context(evaluating(model))
+        stack.enter_context(no_fused_attention())
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for module in modules:
@@ -106,7 +106,8 @@ def _watch_attention(seen: dict[nn.Module, Seen]) -> Any:
 
 
 @contextmanager
-def _eval(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put `model` into eval mode for a while; not by eval(), which a module may override."""
     modes = [(module, module.training) for module in model.modules()]
     for module, _ in modes:
         module.training = False
@@ -118,7 +119,7 @@ def _eval(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _no_fused_attention() -> Iterator[None]:
+def no_fused_attention() -> Iterator[None]:
     """Keep torch from sending a whole encoder layer past the modules that are watched."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -1,0 +1,167 @@
+"""Two sparse layers as one op, over any packed format: schema, definition, shape rule, gradient.
+
+The definition is two calls of the format's linear op, and the gradient is theirs; a kernel may
+keep what lies between the two to itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.formats import Header
+from secateur.ops import _reference
+from secateur.ops._call import ACTIVATIONS, Call, check
+from secateur.ops._linear import LinearOp
+
+_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
+
+_SCHEMA = (
+    "(Tensor x, Tensor values1, Tensor index1, Tensor values2, Tensor index2, "
+    "Tensor? bias1=None, Tensor? bias2=None, Tensor? residual=None, *, int hidden_features, "
+    'int out_features, str act="gelu", str act_out="none") -> Tensor'
+)
+
+
+@dataclass(frozen=True)
+class MlpCall:
+    """One call of an MLP op, its fields in the order of the schema."""
+
+    x: Tensor  # [..., in]
+    values1: Tensor  # [slots and padding]
+    index1: Tensor  # [bytes], uint8
+    values2: Tensor
+    index2: Tensor
+    bias1: Tensor | None = None  # [hidden]
+    bias2: Tensor | None = None  # [out]
+    residual: Tensor | None = None  # [..., out]
+    hidden_features: int = 0
+    out_features: int = 0
+    act: str = "gelu"
+    act_out: str = "none"
+
+    @property
+    def first(self) -> Call:
+        """The call of the first layer."""
+        return Call(
+            *(self.x, self.values1, self.index1, self.bias1),
+            out_features=self.hidden_features,
+            act=self.act,
+        )
+
+    def second(self, hidden: Tensor) -> Call:
+        """The call of the second layer, on the output of the first ([..., hidden])."""
+        return Call(
+            *(hidden, self.values2, self.index2, self.bias2, self.residual),
+            out_features=self.out_features,
+            act=self.act_out,
+        )
+
+
+class MlpOp:
+    """The MLP ops of one format, defined in torch's namespace `secateur` when this is made.
+
+    ``<format>_mlp`` is differentiable, ``_infer`` is the same without a gradient, ``_reference``
+    is the definition.
+
+    Args:
+        linear: the format's linear op, whose gradients are taken.
+    """
+
+    def __init__(self, linear: LinearOp) -> None:
+        self.format = linear.format
+        self.name = f"{linear.format.name}_mlp"
+        for suffix in ("", "_infer", "_reference"):
+            name = self.name + suffix
+            _LIBRARY.define(name + _SCHEMA, tags=(torch.Tag.pt2_compliant_tag,))
+            _LIBRARY.impl(name, self.reference, "CompositeExplicitAutograd")
+            torch.library.register_fake(f"secateur::{name}", self._fake, lib=_LIBRARY)
+        name = f"secateur::{self.name}"
+        torch.library.register_autograd(name, self._backward, setup_context=_save, lib=_LIBRARY)
+        namespace = torch.ops.secateur
+        self._train = getattr(namespace, self.name).default
+        self._infer = getattr(namespace, f"{self.name}_infer").default
+        self._linear = getattr(namespace, linear.name).default
+        self._dw = getattr(namespace, f"{linear.name}_dw").default
+        self._dx = getattr(namespace, f"{linear.name}_dx").default
+
+    def __call__(self, *tensors: Any, **options: Any) -> Tensor:
+        """Run the cheaper of the two ops that gives the gradients asked for."""
+        call = MlpCall(*tensors, **options)
+        if call.x.dtype != call.values1.dtype and torch.is_autocast_enabled(call.x.device.type):
+            tensors = (call.x.to(call.values1.dtype), *tensors[1:])
+            call = MlpCall(*tensors, **options)
+        learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+        op = self._train if learns else self._infer
+        # A kernel sees neither of these: it would add the residual in the wrong places.
+        if call.residual is not None or not {call.act, call.act_out} <= ACTIVATIONS.keys():
+            self._check(call, None, None)
+        result: Tensor
+        try:
+            result = op(*tensors, **options)
+        except RuntimeError:
+            # A compiled kernel can only raise this; what is wrong is said better here.
+            self._check(call, Header.read(call.index1), Header.read(call.index2))
+            raise
+        return result
+
+    def reference(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Check the schema's arguments and run the definition: one layer after the other."""
+        call = MlpCall(*args, **kwargs)
+        self._check(call, Header.read(call.index1), Header.read(call.index2))
+        hidden = _reference.linear(self.format, call.first)
+        return _reference.linear(self.format, call.second(hidden))
+
+    def _check(self, call: MlpCall, header1: Header | None, header2: Header | None) -> None:
+        code = self.format.code
+        check(f"{self.name}, first layer", code, call.first, header1)
+        # The second layer is checked on an x of the right shape that takes no memory.
+        hidden = call.x.new_empty(()).expand(*call.x.shape[:-1], call.hidden_features)
+        check(f"{self.name}, second layer", code, call.second(hidden), header2)
+
+    def _fake(self, *args: Any, **kwargs: Any) -> Tensor:
+        call = MlpCall(*args, **kwargs)
+        self._check(call, None, None)
+        return call.x.new_empty((*call.x.shape[:-1], call.out_features))
+
+    def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, values1, index1, values2, index2, bias1, bias2 = ctx.saved_tensors
+        # The dispatcher drops trailing arguments that equal their defaults.
+        needs = (*ctx.needs_input_grad, False, False, False)
+        pre = self._linear(x, values1, index1, bias1, out_features=ctx.hidden_features)
+        hidden = ACTIVATIONS[ctx.act].forward(pre)
+        grad_out = grad
+        if ctx.act_out != "none":
+            pre_out = self._linear(hidden, values2, index2, bias2, out_features=grad.shape[-1])
+            grad_out = ACTIVATIONS[ctx.act_out].backward(grad, pre_out)
+        grad_values2 = grad_x = grad_values1 = None
+        if needs[3]:
+            grad_values2 = self._dw(grad_out.to(values2.dtype), hidden, index2, values2.numel())
+        grad_hidden = self._dx(grad_out, values2, index2, None, in_features=ctx.hidden_features)
+        grad_pre = ACTIVATIONS[ctx.act].backward(grad_hidden, pre)
+        if needs[0]:
+            grad_x = self._dx(grad_pre, values1, index1, None, in_features=x.shape[-1])
+        if needs[1]:
+            grad_values1 = self._dw(grad_pre.to(values1.dtype), x, index1, values1.numel())
+        grad_bias1 = _summed(grad_pre, bias1) if needs[5] else None
+        grad_bias2 = _summed(grad_out, bias2) if needs[6] else None
+        grad_residual = grad.to(ctx.residual_dtype) if needs[7] else None
+        by_weights = (grad_values1, None, grad_values2, None)
+        return grad_x, *by_weights, grad_bias1, grad_bias2, grad_residual
+
+
+def _summed(grad: Tensor, bias: Tensor) -> Tensor:
+    return grad.reshape(-1, grad.shape[-1]).sum(0).to(bias.dtype)
+
+
+def _save(
+    ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Tensor
+) -> None:
+    *saved, residual = inputs
+    ctx.save_for_backward(*saved)
+    ctx.act, ctx.act_out = keyword_only_inputs["act"], keyword_only_inputs["act_out"]
+    ctx.hidden_features = keyword_only_inputs["hidden_features"]
+    ctx.residual_dtype = None if residual is None else residual.dtype

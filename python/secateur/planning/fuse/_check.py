@@ -1,0 +1,105 @@
+"""Whether a replacement computes what it replaced, within the error that either may have.
+
+A sum of k products is off by at most k u Σ|x||w| in any order (Higham, Accuracy and Stability of
+Numerical Algorithms, eq. 3.5), so two of them differ by at most twice that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from secateur.planning.fuse._graph import read
+
+Fetch = Callable[[object], Any]
+
+# Of any activation: its largest slope (gelu's, at the square root of 2, rounded up), and its own
+# error in eps of its input, which the compiled ones are held to.
+_SLOPE, _ULPS = 1.13, 4
+
+
+def fault(old: Sequence[Tensor], new: Sequence[Tensor], bounds: Sequence[Tensor]) -> str | None:
+    """Return how `new` differs from `old` by more than twice `bounds`, or None."""
+    for one, other, bound in zip(old, new, bounds, strict=True):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return f"the result would be {list(other.shape)} {other.dtype}, is {list(one.shape)}"
+        far = (one - other).abs()
+        # Where both are infinite or NaN alike there is no distance.
+        wrong = ~((far <= 2 * bound) | (one == other) | (one.isnan() & other.isnan()))
+        if wrong.any():
+            return f"the result would be off by {float(far[wrong].max()):.3g}, beyond rounding"
+    return None
+
+
+def bound(node: Node, fetch: Fetch) -> Tensor:
+    """Return the forward error bound of a replacement's output, elementwise.
+
+    Args:
+        node: a sparse layer, an mlp, or a slice of either.
+        fetch: gives the value of a node on the example.
+    """
+    if node.target is torch.ops.aten.slice.Tensor:
+        whole, dim, start, end = node.args
+        assert isinstance(whole, Node)
+        sliced: Tensor = torch.ops.aten.slice.Tensor(bound(whole, fetch), dim, start, end)
+        return sliced
+    linear = read(node)
+    if linear is not None:
+        call = _Layer(linear.format, linear.out_features, linear.act)
+        operands = (fetch(n) for n in (linear.values, linear.index, linear.bias, linear.scale))
+        return call.bound(fetch(linear.x), *operands) + _of_adding(fetch(linear.residual))
+    x, values1, index1, values2, index2, bias1, bias2, residual = (fetch(n) for n in node.args)
+    sizes = [int(node.kwargs[f"{name}_features"]) for name in ("hidden", "out")]  # type: ignore[arg-type]
+    format = str(node.target).split(".")[1].partition("_")[0]
+    first = _Layer(format, sizes[0], str(node.kwargs["act"]))
+    second = _Layer(format, sizes[1], str(node.kwargs["act_out"]))
+    off = first.bound(x, values1, index1, bias1)
+    hidden = first(x, values1, index1, bias1)
+    return second.bound(hidden, values2, index2, bias2, off=off) + _of_adding(residual)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """act(x Wᵀ + bias) by the op of a format, and what it may be off by."""
+
+    format: str
+    out_features: int
+    act: str
+
+    def __call__(self, *tensors: Tensor | None, act: str | None = None) -> Tensor:
+        op = getattr(torch.ops.secateur, f"{self.format}_linear_infer").default
+        act = self.act if act is None else act
+        result: Tensor = op(*tensors, out_features=self.out_features, act=act)
+        return result
+
+    def bound(
+        self,
+        x: Tensor,
+        values: Tensor,
+        index: Tensor,
+        bias: Tensor | None,
+        scale: Tensor | None = None,
+        *,
+        off: Tensor | None = None,
+    ) -> Tensor:
+        """Return the bound for x that is itself off by up to `off`."""
+        eps = torch.finfo(x.dtype).eps
+        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        size, of_bias, of_scale = (None if t is None else t.abs() for t in (x, bias, scale))
+        assert size is not None
+        weight = (values.abs(), index)
+        absolute = self(size.to(wide), *weight, of_bias, None, of_scale, act="none")
+        error = (x.shape[-1] + 2) * eps * absolute
+        if off is not None:
+            error = error + self(off.to(wide), *weight, None, None, of_scale, act="none")
+        # |y| is at most `absolute`: two eps of it are for rounding y, and for adding to it.
+        return _SLOPE * error + (_ULPS + 2) * eps * absolute
+
+
+def _of_adding(residual: Tensor | None) -> Tensor | float:
+    return 0.0 if residual is None else torch.finfo(residual.dtype).eps * residual.abs()

@@ -1,0 +1,71 @@
+"""A sparse layer and the activation after it: the kernel applies it before it writes its sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from secateur.planning.fuse._base import REWRITES, Match, Miss, Values
+from secateur.planning.fuse._graph import Linear, call_linear, linears, mutation_between
+
+_aten: Any = torch.ops.aten
+# In place or not: the layer's own output has no other user.
+_NAMES = {
+    _aten.relu.default: "relu",
+    _aten.relu_.default: "relu",
+    _aten.silu.default: "silu",
+    _aten.silu_.default: "silu",
+    _aten.gelu.default: "gelu",
+    _aten.gelu_.default: "gelu",
+}
+
+
+class Activation:
+    """act(x Wᵀ + b) in one call."""
+
+    name = "activation"
+    order = 10
+
+    def find(self, module: GraphModule, values: Values) -> Iterator[Match | Miss]:
+        """Yield layers followed by an activation that the op knows."""
+        for linear in linears(module):
+            acts = [(user, act) for user in linear.node.users if (act := act_of(user))]
+            if not acts:
+                continue
+            user, act = acts[0]
+            what = f"{linear.name} + {act}"
+            reason = _why_not(linear, user)
+            if reason is not None:
+                yield Miss(what, reason)
+                continue
+            old = (linear.node, user)
+            yield Match(what, old, old[1:], partial(_build, linear, act))
+
+
+def act_of(node: Node) -> str | None:
+    """Return the op's word for the activation that `node` is, or None."""
+    name = _NAMES.get(node.target) if node.op == "call_function" else None
+    approximate = node.kwargs.get("approximate", node.args[1] if len(node.args) > 1 else "none")
+    return "gelu_tanh" if name == "gelu" and approximate == "tanh" else name
+
+
+def _build(linear: Linear, act: str) -> list[Node]:
+    return [call_linear(linear, act=act)]
+
+
+def _why_not(linear: Linear, act: Node) -> str | None:
+    if len(linear.node.users) > 1:
+        return f"the layer's output has {len(linear.node.users)} users"
+    if linear.act != "none":
+        return f"the layer has an activation already, {linear.act}"
+    if linear.residual is not None:
+        return "a residual is added before the activation"
+    blocked = mutation_between((linear.node, act))
+    return None if blocked is None else f"{blocked} in between works in place"
+
+
+REWRITES.register("activation")(Activation())
