@@ -92,7 +92,7 @@ class Nm(Format):
         nnz = out_features * in_features // m * n
         check_count(nnz)
         values, picked = new_values(weight, nnz + VALUE_PADDING)
-        codes = _encode(bools(mask), numbers(weight), pattern, layout, picked)
+        codes = _encode(bools(mask), numbers(weight), (n, m), layout, picked)
         header = Header(
             format=self.code,
             in_features=in_features,

@@ -2,7 +2,8 @@
 
 from secateur.nn.attention import SparseMultiheadAttention
 from secateur.nn.convert import to_dense
+from secateur.nn.masked_linear import MaskedLinear
 from secateur.nn.sparse_group import SparseGroup
 from secateur.nn.sparse_linear import SparseLinear
 
-__all__ = ["SparseGroup", "SparseLinear", "SparseMultiheadAttention", "to_dense"]
+__all__ = ["MaskedLinear", "SparseGroup", "SparseLinear", "SparseMultiheadAttention", "to_dense"]

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from secateur.nn.masked_linear import MaskedLinear
+
 SUPPORTED = "nn.Linear or Hugging Face Conv1D"
 
 
@@ -38,7 +40,8 @@ def why_not(module: nn.Module) -> str | None:
     """Return why `module` cannot become a sparse linear layer, or None if it can."""
     if not (isinstance(module, nn.Linear) or is_conv1d(module)):
         return f"{type(module).__name__} is not {SUPPORTED}"
-    if isinstance(module, nn.Linear) and type(module).forward is not nn.Linear.forward:
+    known = (nn.Linear.forward, MaskedLinear.forward)
+    if isinstance(module, nn.Linear) and type(module).forward not in known:
         return f"{type(module).__name__} has a forward of its own"
     weight = getattr(module, "weight_orig", None)
     if weight is None:
@@ -54,7 +57,9 @@ def why_not(module: nn.Module) -> str | None:
 
 
 def _tensor(module: nn.Module, name: str) -> tuple[Tensor | None, Tensor | None]:
-    """Return the tensor `name` as the forward sees it, and torch.nn.utils.prune's mask if any."""
+    """Return the tensor `name` as the forward sees it, and the mask that the module has for it."""
+    if name == "weight" and isinstance(module, MaskedLinear):
+        return module.weight.detach(), module.mask
     original = getattr(module, f"{name}_orig", None)
     mask = getattr(module, f"{name}_mask", None)
     if isinstance(original, Tensor) and isinstance(mask, Tensor):
@@ -68,7 +73,7 @@ def read(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
 
     Args:
         module: nn.Linear or Hugging Face Conv1D, plain, pruned by torch.nn.utils.prune (the
-            mask is its weight_mask), or with a parametrised weight.
+            mask is its weight_mask), a MaskedLinear, or with a parametrised weight.
         mask: [out, in], nonzero where a weight is kept; None: where the weight is not zero.
 
     Raises:

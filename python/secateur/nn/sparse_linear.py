@@ -68,7 +68,8 @@ class SparseLinear(nn.Module):
 
         Args:
             linear: nn.Linear or Hugging Face Conv1D; torch.nn.utils.prune's weight_orig and
-                weight_mask, and parametrised weights, are taken as the forward sees them.
+                weight_mask, a MaskedLinear's weight and mask, and parametrised weights are taken
+                as the forward sees them.
             mask: [out_features, in_features], nonzero where a weight is kept; None: where the
                 weight is not zero.
             format: name of a packed format; None: "rows" where whole rows and columns are gone,

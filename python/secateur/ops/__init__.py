@@ -4,10 +4,19 @@ from secateur import _extension
 from secateur.ops.bsr_linear import bsr_linear
 from secateur.ops.csr_linear import csr_linear
 from secateur.ops.csr_mlp import csr_mlp
+from secateur.ops.masked_linear import masked_linear
 from secateur.ops.nm_linear import nm_linear
 from secateur.ops.nm_mlp import nm_mlp
 from secateur.ops.rows_linear import rows_linear
 
-__all__ = ["bsr_linear", "csr_linear", "csr_mlp", "nm_linear", "nm_mlp", "rows_linear"]
+__all__ = [
+    "bsr_linear",
+    "csr_linear",
+    "csr_mlp",
+    "masked_linear",
+    "nm_linear",
+    "nm_mlp",
+    "rows_linear",
+]
 
 _extension.load()  # kernels take their place beside the references defined above

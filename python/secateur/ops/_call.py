@@ -23,6 +23,14 @@ class Activation(NamedTuple):
     backward: Callable[[Tensor, Tensor], Tensor]
 
 
+def _silu_backward(grad: Tensor, x: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _aten.silu_backward(grad, x)  # type: ignore[no-any-return]
+    # The fused one has no derivative of its own.
+    sigmoid = torch.sigmoid(x)
+    return grad * sigmoid * (1 + x * (1 - sigmoid))
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "none": Activation(lambda x: x, lambda grad, x: grad),
     "relu": Activation(torch.relu, lambda grad, x: _aten.threshold_backward(grad, x, 0)),
@@ -31,7 +39,7 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda x: F.gelu(x, approximate="tanh"),
         lambda grad, x: _aten.gelu_backward(grad, x, approximate="tanh"),
     ),
-    "silu": Activation(F.silu, lambda grad, x: _aten.silu_backward(grad, x)),
+    "silu": Activation(F.silu, _silu_backward),
 }
 
 

@@ -137,7 +137,8 @@ class LinearOp:
         if transposed is None:
             transposed = self.format.transpose(index)
         check_transposed(f"{self.name}_dx", transposed, Header.read(index))
-        values_t = values[permutation(transposed)]
+        # A fifth of the time that values[permutation] takes.
+        values_t = values.index_select(0, permutation(transposed))
         csr_linear_infer = torch.ops.secateur.csr_linear_infer.default
         result: Tensor = csr_linear_infer(grad_y, values_t, transposed, out_features=in_features)
         return result
