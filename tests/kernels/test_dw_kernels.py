@@ -15,7 +15,7 @@ from tests.support import data, judge, truth
 pytestmark = pytest.mark.skipif(not _extension.load(), reason=_extension.reason())
 
 KERNELS = [kernel for kernel in cpu.kernels() if kernel.op.endswith("_linear_dw")]
-TOKENS = [1, 3, 16, 63, 64, 65, 130]
+TOKENS = [1, 3, 9, *data.sizes_around(16, 32, 64)[1:], 97, 130]  # tiles of every width, and half
 
 
 @pytest.fixture(params=KERNELS, ids=lambda kernel: kernel.name)

@@ -32,7 +32,7 @@ def sparse(format: str, out: int, in_: int, dtype: torch.dtype = torch.float32) 
     layer = nn.Linear(in_, out, dtype=dtype)
     layer.weight = nn.Parameter(data.integers((out, in_), gen, dtype))
     layer.bias = nn.Parameter(data.integers((out,), gen, dtype))
-    mask = data.nm_mask(out, in_, 2, 4, gen)
+    mask = data.mask_for(format, out, in_, gen)
     return sc.SparseLinear.from_dense(layer, mask, format=format).train()
 
 
