@@ -44,16 +44,19 @@ def run(kernel: cpu.Kernel, packed: Packed, x: Tensor, **extra: object) -> Tenso
         return y
 
 
-def case(rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a weight, its 2:4 mask and x, all whole numbers."""
+def case(kernel: cpu.Kernel, rows: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a weight, a half-full mask of the kernel's format, and x, all whole numbers."""
     gen = data.generator()
-    weight, mask = data.integers((OUT, IN), gen), data.nm_mask(OUT, IN, 2, 4, gen)
+    weight, mask = (
+        data.integers((OUT, IN), gen),
+        data.mask_for(kernel.op.removesuffix("_linear"), OUT, IN, gen),
+    )
     return weight, mask, data.integers((rows, IN), gen)
 
 
 @pytest.mark.parametrize("leading", [(0,), (3, 0), (0, 5)], ids=str)
 def test_an_empty_batch_gives_an_empty_result(kernel: cpu.Kernel, leading: tuple[int, ...]) -> None:
-    weight, mask, _ = case(1)
+    weight, mask, _ = case(kernel, 1)
     packed = pack(kernel, weight, mask)
     with cpu.forced(kernel.name):
         op = getattr(ops, kernel.op)
@@ -70,7 +73,7 @@ def test_a_kept_weight_that_is_no_finite_number_stays_in_its_row(
     kernel: cpu.Kernel, number: float
 ) -> None:
     """At the ends of rows and blocks too, where a vector reaches into the next row's weights."""
-    weight, mask, _ = case(1)
+    weight, mask, _ = case(kernel, 1)
     rows, columns = mask.nonzero(as_tuple=True)
     last_of_row = [int(columns[rows == row].max()) for row in range(0, OUT, 5)]
     first_of_row = [int(columns[rows == row].min()) for row in range(1, OUT, 5)]
@@ -91,11 +94,11 @@ def test_a_kept_weight_that_is_no_finite_number_stays_in_its_row(
 def test_a_row_of_x_that_is_no_finite_number_stays_in_its_row(
     kernel: cpu.Kernel, number: float
 ) -> None:
-    weight, mask, _ = case(1)
+    weight, mask, _ = case(kernel, 1)
     weight = weight.abs() + 1
     packed = pack(kernel, weight, mask)
     for count in ROWS:
-        x = case(count)[2]
+        x = case(kernel, count)[2]
         x[count // 2] = number
         y = run(kernel, packed, x)
         if y is not None:
@@ -116,10 +119,10 @@ def views(x: Tensor) -> dict[str, Tensor]:
 
 
 def test_x_of_any_strides_which_requires_grad(kernel: cpu.Kernel) -> None:
-    weight, mask, _ = case(1)
+    weight, mask, _ = case(kernel, 1)
     packed = pack(kernel, weight, mask)
     for count in ROWS:
-        x = case(count)[2]
+        x = case(kernel, count)[2]
         for name, view in views(x).items():
             leaf = view.detach().requires_grad_()
             y = run(kernel, packed, leaf)
@@ -133,12 +136,12 @@ def test_x_of_any_strides_which_requires_grad(kernel: cpu.Kernel) -> None:
 
 
 def test_rows_of_a_weight_that_keep_nothing(kernel: cpu.Kernel) -> None:
-    weight, mask, _ = case(1)
+    weight, mask, _ = case(kernel, 1)
     mask[::3] = False
     mask[-1] = False
     packed = pack(kernel, weight, mask) if "csr" in kernel.name else _filled(kernel, weight, mask)
     for count in ROWS:
-        x = case(count)[2]
+        x = case(kernel, count)[2]
         bias = data.integers((OUT,), data.generator(3))
         y = run(kernel, packed, x, bias=bias)
         if y is not None:
