@@ -127,3 +127,23 @@ def test_wrong_arguments_are_refused() -> None:
         MaskedLinear.from_dense(dense(), MASK.T)
     with pytest.raises(ValueError, match="gradient: wanted 'kept' or 'dense', got 'all'"):
         MaskedLinear.from_dense(dense(), MASK, gradient="all")
+
+
+@pytest.mark.unpoisoned  # filling memory is an op that would be traced
+@pytest.mark.parametrize("gradient", ["kept", "dense"])
+def test_a_compiled_step_equals_eager_and_follows_the_mask(gradient: str) -> None:
+    torch._dynamo.reset()
+    masked = MaskedLinear.from_dense(dense(), MASK, gradient=gradient)
+    compiled = torch.compile(masked, fullgraph=True, backend="aot_eager")
+    for mask in (MASK, ~MASK):
+        masked.mask.copy_(mask)
+        answers = []
+        for run in (masked, compiled):
+            masked.zero_grad()
+            x = x_for(masked, 5).requires_grad_()
+            y = run(x)
+            y.backward(integers((5, 40), generator(3)))
+            answers.append([y.detach(), x.grad, masked.weight.grad, masked.bias.grad])
+        for eager, traced in zip(*answers, strict=True):
+            exact(traced, eager)
+        exact(answers[0][0], nn.functional.linear(x, masked.weight * mask, masked.bias).detach())
