@@ -82,7 +82,9 @@ def make(case: Case, weight: Tensor) -> Subject:
         packed_bytes=sum(part.nbytes for part in parts),
         read_bytes=header.nnz * values.itemsize + sum(part.nbytes for part in parts[1:]),
         binders=binders,
-        kernel=lambda rows: kernel_name(f"{name}_linear", packed.index, rows),
+        kernel=lambda rows: kernel_name(
+            f"{name}_linear", packed.index, rows, plain=case.values == "fp32"
+        ),
     )
 
 
@@ -135,10 +137,13 @@ def copies(tensors: tuple[Tensor, ...], cold: bool) -> list[tuple[Tensor, ...]]:
     return [tensors] + [tuple(t.clone() for t in tensors) for _ in range(count)]
 
 
-def kernel_name(op: str, index: Tensor, rows: int) -> str:
-    """Return the kernel that serves this weight, "reference" where none was compiled."""
+def kernel_name(op: str, index: Tensor, rows: int, *, plain: bool = True) -> str:
+    """Return the kernel that serves this weight, "reference" where none was compiled.
+
+    `plain` tells whether its values are float32.
+    """
     cpu: Any = importlib.import_module("secateur.backends.cpu")
-    return str(cpu.pick(op, index, rows))
+    return str(cpu.pick(op, index, rows, plain=plain))
 
 
 def check(y: Tensor, x: Tensor, weight: Tensor) -> None:

@@ -1,9 +1,8 @@
 #include "bind/dw.h"
 
-#include <array>
-
-#include "bind/checks.h"
+#include "bind/dispatch.h"
 #include "bind/run.h"
+#include "bind/tensors.h"
 #include "cpu/dw/args.h"
 
 namespace secateur::bind {
@@ -11,17 +10,12 @@ namespace {
 
 using torch::headeronly::ScalarType;
 using torch::stable::detail::from;
-using torch::stable::detail::to;
 
 Tensor by_reference(const char* op, const DwCall& c) {
-  std::array<StableIValue, 4> stack{from(c.grad_y), from(c.x), from(c.index), from(c.length)};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, "", stack.data(), TORCH_ABI_VERSION));
-  return to<Tensor>(stack[0]);
+  return dispatch<4>(op, "", {from(c.grad_y), from(c.x), from(c.index), from(c.length)});
 }
 
 std::int64_t row_stride(const Tensor& t) { return t.dim() > 1 ? t.stride(t.dim() - 2) : 0; }
-
-Tensor evenly(const Tensor& t) { return rows_evenly_apart(t) ? t : torch::stable::contiguous(t); }
 
 void check(const DwCall& c, const Header& h, const char* op) {
   const auto last = [](const Tensor& t) { return t.dim() == 0 ? 0 : t.size(t.dim() - 1); };

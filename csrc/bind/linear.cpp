@@ -1,11 +1,8 @@
 #include "bind/linear.h"
 
-#include <array>
-#include <vector>
-
-#include "bind/checks.h"
 #include "bind/dispatch.h"
 #include "bind/run.h"
+#include "bind/tensors.h"
 
 namespace secateur::bind {
 namespace {
@@ -77,19 +74,15 @@ Tensor linear(const KernelTable& table, Format format, const char* reference, co
   const std::int64_t rows = c.x.numel() / h.in_features;
   if (c.dense && believed_verdict(h, rows) == Verdict::dense) return by_dense(c);
 
-  std::vector<std::int64_t> shape;
-  for (std::int64_t i = 0; i + 1 < c.x.dim(); ++i) shape.push_back(c.x.size(i));
-  shape.push_back(c.out_features);
-  Tensor y = torch::stable::new_empty(c.x, shape);
+  Tensor y = new_y(c.x, c.out_features);
   if (y.numel() == 0) return y;
 
   const bool plain = *type_of(c.x) == Type::f32 && *type_of(c.values) == Type::f32;
   const Kernel* kernel = pick(table, h, rows, plain);
   if (kernel == nullptr) return by_reference(reference, c);
-  const Tensor x = rows_evenly_apart(c.x) ? c.x : torch::stable::contiguous(c.x);
+  const Tensor x = evenly(c.x);
   const OptionalTensor bias = floats(c.bias), scale = floats(c.scale);
-  const OptionalTensor residual =
-      c.residual ? OptionalTensor(torch::stable::contiguous(*c.residual)) : std::nullopt;
+  const OptionalTensor residual = contiguous(c.residual);
   const auto start = [](const OptionalTensor& t) { return t ? t->const_data_ptr() : nullptr; };
   const LinearArgs args{
       .weight = &h,

@@ -37,3 +37,22 @@ Tensor from_dispatcher(Tensor x, Tensor values, Tensor index, OptionalTensor bia
 }
 
 }  // namespace secateur::bind
+
+// The binding of a format's linear op: all that its file in bind/ says.
+#define SECATEUR_BIND_LINEAR(fmt)                                                   \
+  namespace secateur {                                                              \
+  const KernelTable& fmt##_linear_table();                                          \
+  namespace bind {                                                                  \
+  namespace {                                                                       \
+  struct Op {                                                                       \
+    static const KernelTable& table() { return fmt##_linear_table(); }              \
+    static constexpr Format format = Format::fmt;                                   \
+    static constexpr const char* reference = "secateur::" #fmt "_linear_reference"; \
+  };                                                                                \
+  }                                                                                 \
+  STABLE_TORCH_LIBRARY_IMPL(secateur, CPU, m) {                                     \
+    m.impl(#fmt "_linear", TORCH_BOX(&from_dispatcher<Op>));                        \
+    m.impl(#fmt "_linear_infer", TORCH_BOX(&from_dispatcher<Op>));                  \
+  }                                                                                 \
+  }                                                                                 \
+  }

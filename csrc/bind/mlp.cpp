@@ -1,10 +1,8 @@
 #include "bind/mlp.h"
 
-#include <vector>
-
-#include "bind/checks.h"
 #include "bind/dispatch.h"
 #include "bind/run.h"
+#include "bind/tensors.h"
 #include "cpu/mlp/args.h"
 
 namespace secateur::bind {
@@ -53,23 +51,12 @@ LinearArgs layer_args(const Header& weight, const LinearCall& c, const OptionalT
   return a;
 }
 
-OptionalTensor contiguous(const OptionalTensor& t) {
-  return t ? OptionalTensor(torch::stable::contiguous(*t)) : std::nullopt;
-}
-
 // Rows of x are shared out, and nothing else: with fewer pieces of them than threads, two calls
 // keep more threads at work, for those share out row blocks too.
 bool too_few(std::int64_t rows, std::int64_t multiplications) {
   if (rows < kRowsTogether) return true;
   const bool idle = ceil_div(rows, kRowsTogether) < torch::stable::get_num_threads();
   return idle && multiplications >= kAlone;
-}
-
-Tensor new_y(const MlpCall& c) {
-  std::vector<std::int64_t> shape;
-  for (std::int64_t i = 0; i + 1 < c.x.dim(); ++i) shape.push_back(c.x.size(i));
-  shape.push_back(c.out_features);
-  return torch::stable::new_empty(c.x, shape);
 }
 
 }  // namespace
@@ -88,8 +75,8 @@ Tensor mlp(const KernelTable& table, Format format, const char* linear, const Ml
   const Kernel* kernel = pick(table, first, rows, true);
   if (too_few(rows, rows * kept) || kernel == nullptr) return by_two_calls(linear, c);
 
-  Tensor y = new_y(c);
-  const Tensor x = rows_evenly_apart(c.x) ? c.x : torch::stable::contiguous(c.x);
+  Tensor y = new_y(c.x, c.out_features);
+  const Tensor x = evenly(c.x);
   const OptionalTensor bias1 = contiguous(c.bias1), bias2 = contiguous(c.bias2);
   const OptionalTensor residual = contiguous(c.residual);
   MlpArgs args{layer_args(first, one, bias1, rows), layer_args(second, two, bias2, rows)};

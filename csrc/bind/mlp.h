@@ -29,3 +29,22 @@ Tensor mlp_from_dispatcher(Tensor x, Tensor values1, Tensor index1, Tensor value
 }
 
 }  // namespace secateur::bind
+
+// The binding of a format's MLP op: all that its file in bind/ says.
+#define SECATEUR_BIND_MLP(fmt)                                               \
+  namespace secateur {                                                       \
+  const KernelTable& fmt##_mlp_table();                                      \
+  namespace bind {                                                           \
+  namespace {                                                                \
+  struct Op {                                                                \
+    static const KernelTable& table() { return fmt##_mlp_table(); }          \
+    static constexpr Format format = Format::fmt;                            \
+    static constexpr const char* linear = "secateur::" #fmt "_linear_infer"; \
+  };                                                                         \
+  }                                                                          \
+  STABLE_TORCH_LIBRARY_IMPL(secateur, CPU, m) {                              \
+    m.impl(#fmt "_mlp", TORCH_BOX(&mlp_from_dispatcher<Op>));                \
+    m.impl(#fmt "_mlp_infer", TORCH_BOX(&mlp_from_dispatcher<Op>));          \
+  }                                                                          \
+  }                                                                          \
+  }

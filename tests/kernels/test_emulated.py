@@ -160,14 +160,6 @@ def hold(target: Target, problems: list[Problem], folder: Path) -> None:
     assert not missing, f"{sorted(missing)} ran none of the problems"
 
 
-def retyped(packed: Packed, dtype: torch.dtype) -> tuple[Packed, Tensor | None]:
-    """The packed weight with values of another type; int8 with a scale of powers of two."""
-    out = packed.out_features
-    scale = 2.0 ** torch.arange(out).remainder(3).float() if dtype == torch.int8 else None
-    values = packed.values.to(dtype)
-    return Packed(packed.format, values, packed.index, packed.in_features, out), scale
-
-
 def whole_numbers(fmt: str, out: int, in_: int) -> list[Problem]:
     """Every mask, row count and type; sums are exact, so the answer is rounded once or wrong."""
     problems = []
@@ -179,7 +171,7 @@ def whole_numbers(fmt: str, out: int, in_: int) -> list[Problem]:
         bias, residual = data.integers((out,), gen), data.integers((rows, out), gen)
         whole = FORMATS.get(fmt).pack(weight, mask)
         for value_type in TYPES:
-            packed, scale = retyped(whole, value_type)
+            packed, scale = data.retyped(whole, value_type)
             dense = weight if scale is None else weight * scale[:, None]
             wanted = truth.linear(x, dense, mask, bias, residual, "relu").y
             for x_type in TYPES[:3]:

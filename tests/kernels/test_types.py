@@ -40,17 +40,6 @@ def run(kernel: cpu.Kernel, packed: Packed, x: Tensor, **extra: object) -> Tenso
         return linear(x, packed.values, packed.index, out_features=packed.out_features, **extra)
 
 
-def retyped(packed: Packed, dtype: torch.dtype) -> tuple[Packed, Tensor | None]:
-    """The packed weight with values of another type; int8 with a scale of powers of two."""
-    values = packed.values.to(dtype)
-    scale = None
-    if dtype == torch.int8:
-        scale = 2.0 ** torch.arange(packed.out_features).remainder(3).float()
-    return Packed(
-        packed.format, values, packed.index, packed.in_features, packed.out_features
-    ), scale
-
-
 @pytest.mark.parametrize("value_type", VALUE_TYPES, ids=str)
 @pytest.mark.parametrize("x_type", X_TYPES, ids=str)
 def test_whole_numbers_come_out_rounded_once(
@@ -65,7 +54,7 @@ def test_whole_numbers_come_out_rounded_once(
                 continue
             weight, x = data.integers((out, in_), gen), data.integers((rows, in_), gen)
             bias, residual = data.integers((out,), gen), data.integers((rows, out), gen)
-            packed, scale = retyped(fmt.pack(weight, mask), value_type)
+            packed, scale = data.retyped(fmt.pack(weight, mask), value_type)
             extra = {"bias": bias.to(x_type), "residual": residual.to(x_type), "scale": scale}
             y = run(kernel, packed, data.nan_margins(x.to(x_type)), act="relu", **extra)
             if y is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from secateur.formats import DEFAULT_LAYOUT, FORMATS
+from secateur.formats import DEFAULT_LAYOUT, FORMATS, Packed
 
 VECTOR_WIDTHS = (4, 8, 16, 32, 64)
 LIMIT = 4  # of integer data: sums of 2**20 products of it are exact in float32
@@ -109,3 +109,14 @@ def nan_margins(tensor: Tensor, width: int = 64) -> Tensor:
     middle = padded[width : width + tensor.numel()]
     middle.copy_(tensor.reshape(-1))
     return middle.view(tensor.shape)
+
+
+def retyped(packed: Packed, dtype: torch.dtype) -> tuple[Packed, Tensor | None]:
+    """The packed weight with values of another type; int8 with a scale of powers of two."""
+    values = packed.values.to(dtype)
+    scale = None
+    if dtype == torch.int8:
+        scale = 2.0 ** torch.arange(packed.out_features).remainder(3).float()
+    return Packed(
+        packed.format, values, packed.index, packed.in_features, packed.out_features
+    ), scale

@@ -93,10 +93,6 @@ SECATEUR_INLINE void strip_times_row(const Strip& s, const float* x, float* y) {
   for (; from < s.height; from += kLanes) high_strip<1>(s, from, x, y);
 }
 
-SECATEUR_INLINE Quad load_four(const float* p) {
-  return *reinterpret_cast<const UnalignedQuad*>(p);
-}
-
 // One row of blocks: weights and x are both consecutive.
 SECATEUR_INLINE float dot_blocks(const BsrCursor& at, const float* x) {
   Vec sum{};
@@ -108,13 +104,13 @@ SECATEUR_INLINE float dot_blocks(const BsrCursor& at, const float* x) {
     const int wide = at.start[b] + at.c > at.width ? at.width - at.start[b] : at.c;
     int j = 0;
     for (; j + kLanes <= wide; j += kLanes) sum += load(w + j) * load(from + j);
-    for (; j + 4 <= wide; j += 4) four += load_four(w + j) * load_four(from + j);
+    for (; j + 4 <= wide; j += 4) four += quad(w + j) * quad(from + j);
     for (; j < wide; ++j) tail += w[j] * from[j];
     w += wide;
   }
   alignas(64) float lanes[kLanes];
   store(lanes, sum);
-  for (int l = 0; l < kLanes; l += 4) four += load_four(lanes + l);
+  for (int l = 0; l < kLanes; l += 4) four += quad(lanes + l);
   return tail + (four[0] + four[1]) + (four[2] + four[3]);
 }
 

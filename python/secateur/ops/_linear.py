@@ -31,11 +31,12 @@ _DX = (
 
 
 class LinearOp:
-    """The ops of one format, defined in torch's namespace `secateur` when this is made.
+    """The linear op of one format: a call computes, see `__call__`.
 
-    ``<format>_linear`` is differentiable, ``_infer`` is the same without a gradient (registering
-    one costs 9 µs a call), ``_reference`` is the definition, ``_dw`` and ``_dx`` are the gradients
-    with respect to the values and to x.
+    Making one defines the format's ops in torch's namespace `secateur`. ``<format>_linear`` is
+    differentiable, ``_infer`` is the same without a gradient (registering one costs 9 µs a call),
+    ``_reference`` is the definition, ``_dw`` and ``_dx`` are the gradients with respect to the
+    values and to x.
 
     Args:
         format: a name in `FORMATS`.
@@ -64,14 +65,41 @@ class LinearOp:
         x: Tensor,
         values: Tensor,
         index: Tensor,
-        bias: Tensor | None,
-        residual: Tensor | None,
-        *rest: Tensor | None,  # scale, dense, transposed
+        bias: Tensor | None = None,
+        residual: Tensor | None = None,
+        scale: Tensor | None = None,
+        dense: Tensor | None = None,
+        transposed: Tensor | None = None,
+        *,
         out_features: int,
-        act: str,
+        act: str = "none",
     ) -> Tensor:
-        """Run the cheaper of the two ops that gives the gradients asked for."""
-        if x.dtype != values.dtype and rest[0] is None and torch.is_autocast_enabled(x.device.type):
+        """Return act(x Wᵀ + bias) + residual, summed over the kept positions of W only.
+
+        Under autocast x is cast to the dtype of the values.
+
+        Args:
+            x: [..., in], floating.
+            values: 1-D, floating, of a `Packed`; or int8, with a scale.
+            index: 1-D, uint8, of the same `Packed`.
+            bias: [out].
+            residual: [..., out], added after the activation.
+            scale: [out], float32: what the int8 values of each output are multiplied by; None with
+                floating values.
+            dense: [out, in], the same weight dense: run instead for row counts whose verdict is
+                "dense". There inf × pruned zero is NaN.
+            transposed: `Format.transpose(index)`; without it each backward builds it anew.
+            out_features: rows of W.
+            act: "none", "relu", "gelu", "gelu_tanh" or "silu".
+
+        Returns:
+            [..., out], of x's dtype.
+
+        Raises:
+            TypeError: if a dtype is wrong.
+            ValueError: if anything else does not fit; the message names the argument.
+        """
+        if x.dtype != values.dtype and scale is None and torch.is_autocast_enabled(x.device.type):
             x = x.to(values.dtype)
         learns = torch.is_grad_enabled() and (
             x.requires_grad
@@ -79,20 +107,22 @@ class LinearOp:
             or (bias is not None and bias.requires_grad)
             or (residual is not None and residual.requires_grad)
         )
-        op = self._train if learns else self._infer
-        tensors: Any = (x, values, index, bias, residual, *rest)
+        tensors: Any = (x, values, index, bias, residual, scale, dense, transposed)
         options: Any = {"out_features": out_features, "act": act}
         # A kernel sees neither of these: it would add the residual in the wrong places.
         strange = act not in ACTIVATIONS or values.dim() != 1
-        if strange or residual is not None or (values.dtype == torch.int8) != (rest[0] is not None):
+        if strange or residual is not None or (values.dtype == torch.int8) != (scale is not None):
             check(self.name, self.format.code, Call(*tensors, **options), None)
+        return self._run(self._train if learns else self._infer, tensors, options)
+
+    def _run(self, op: Any, tensors: Any, options: Any) -> Tensor:
         result: Tensor
         try:
             result = op(*tensors, **options)
         except RuntimeError:
             # A compiled kernel can only raise this; what is wrong is said better here.
             call = Call(*tensors, **options)
-            check(self.name, self.format.code, call, Header.read(index))
+            check(self.name, self.format.code, call, Header.read(call.index))
             raise
         return result
 
@@ -182,7 +212,7 @@ class LinearOp:
         if needs_values:
             grad_values = self._dw(grad_pre.to(values.dtype), x, index, values.numel())
         if needs_bias:
-            grad_bias = grad_pre.reshape(-1, grad.shape[-1]).sum(0).to(bias.dtype)
+            grad_bias = _reference.grad_bias(grad_pre, bias)
         grad_residual = grad.to(ctx.residual_dtype) if needs_residual else None
         return grad_x, grad_values, None, grad_bias, grad_residual, None, None, None
 

@@ -62,10 +62,10 @@ class MlpCall:
 
 
 class MlpOp:
-    """The MLP ops of one format, defined in torch's namespace `secateur` when this is made.
+    """The MLP op of one format: a call computes, see `__call__`.
 
-    ``<format>_mlp`` is differentiable, ``_infer`` is the same without a gradient, ``_reference``
-    is the definition.
+    Making one defines the format's ops in torch's namespace `secateur`. ``<format>_mlp`` is
+    differentiable, ``_infer`` is the same without a gradient, ``_reference`` is the definition.
 
     Args:
         linear: the format's linear op, whose gradients are taken.
@@ -88,22 +88,67 @@ class MlpOp:
         self._dw = getattr(namespace, f"{linear.name}_dw").default
         self._dx = getattr(namespace, f"{linear.name}_dx").default
 
-    def __call__(self, *tensors: Any, **options: Any) -> Tensor:
-        """Run the cheaper of the two ops that gives the gradients asked for."""
+    def __call__(  # noqa: PLR0913  the schema's arguments
+        self,
+        x: Tensor,
+        values1: Tensor,
+        index1: Tensor,
+        values2: Tensor,
+        index2: Tensor,
+        bias1: Tensor | None = None,
+        bias2: Tensor | None = None,
+        residual: Tensor | None = None,
+        *,
+        hidden_features: int,
+        out_features: int,
+        act: str = "gelu",
+        act_out: str = "none",
+    ) -> Tensor:
+        """Return act_out(act(x W1ᵀ + bias1) W2ᵀ + bias2) + residual, over kept positions only.
+
+        Two calls of the format's linear op say the same. With 16 rows of x or more, all float32,
+        a kernel on the CPU never writes out what lies between the two.
+
+        Args:
+            x: [..., in], floating; under autocast cast to the dtype of values1.
+            values1: 1-D, floating, of a `Packed` [hidden, in].
+            index1: 1-D, uint8, of the same `Packed`.
+            values2: 1-D, floating, of a `Packed` [out, hidden].
+            index2: 1-D, uint8, of the same `Packed`.
+            bias1: [hidden].
+            bias2: [out].
+            residual: [..., out], added last.
+            hidden_features: rows of W1, columns of W2.
+            out_features: rows of W2.
+            act: "none", "relu", "gelu", "gelu_tanh" or "silu", after the first layer.
+            act_out: the same, after the second.
+
+        Returns:
+            [..., out], of x's dtype.
+
+        Raises:
+            TypeError: if a dtype is wrong.
+            ValueError: if anything else does not fit; the message names layer and argument.
+        """
+        if x.dtype != values1.dtype and torch.is_autocast_enabled(x.device.type):
+            x = x.to(values1.dtype)
+        tensors: Any = (x, values1, index1, values2, index2, bias1, bias2, residual)
+        sizes: Any = {"hidden_features": hidden_features, "out_features": out_features}
+        options = {**sizes, "act": act, "act_out": act_out}
         call = MlpCall(*tensors, **options)
-        if call.x.dtype != call.values1.dtype and torch.is_autocast_enabled(call.x.device.type):
-            tensors = (call.x.to(call.values1.dtype), *tensors[1:])
-            call = MlpCall(*tensors, **options)
         learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-        op = self._train if learns else self._infer
         # A kernel sees neither of these: it would add the residual in the wrong places.
         if call.residual is not None or not {call.act, call.act_out} <= ACTIVATIONS.keys():
             self._check(call, None, None)
+        return self._run(self._train if learns else self._infer, tensors, options)
+
+    def _run(self, op: Any, tensors: Any, options: Any) -> Tensor:
         result: Tensor
         try:
             result = op(*tensors, **options)
         except RuntimeError:
             # A compiled kernel can only raise this; what is wrong is said better here.
+            call = MlpCall(*tensors, **options)
             self._check(call, Header.read(call.index1), Header.read(call.index2))
             raise
         return result
@@ -146,15 +191,11 @@ class MlpOp:
             grad_x = self._dx(grad_pre, values1, index1, None, in_features=x.shape[-1])
         if needs[1]:
             grad_values1 = self._dw(grad_pre.to(values1.dtype), x, index1, values1.numel())
-        grad_bias1 = _summed(grad_pre, bias1) if needs[5] else None
-        grad_bias2 = _summed(grad_out, bias2) if needs[6] else None
+        grad_bias1 = _reference.grad_bias(grad_pre, bias1) if needs[5] else None
+        grad_bias2 = _reference.grad_bias(grad_out, bias2) if needs[6] else None
         grad_residual = grad.to(ctx.residual_dtype) if needs[7] else None
         by_weights = (grad_values1, None, grad_values2, None)
         return grad_x, *by_weights, grad_bias1, grad_bias2, grad_residual
-
-
-def _summed(grad: Tensor, bias: Tensor) -> Tensor:
-    return grad.reshape(-1, grad.shape[-1]).sum(0).to(bias.dtype)
 
 
 def _save(

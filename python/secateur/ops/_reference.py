@@ -74,6 +74,11 @@ def grad_values(format: Format, grad_y: Tensor, x: Tensor, index: Tensor, length
     return result.to(grad_y.dtype)
 
 
+def grad_bias(grad_pre: Tensor, bias: Tensor) -> Tensor:
+    """Gradient of the bias ([out], of its dtype) from that of what it is added to ([..., out])."""
+    return grad_pre.reshape(-1, grad_pre.shape[-1]).sum(0).to(bias.dtype)
+
+
 def finish(call: Call, y: Tensor) -> Tensor:
     """Add to y ([rows of x, out], bias included) what comes after the sum."""
     y = ACTIVATIONS[call.act].forward(y).reshape(call.y_shape)
