@@ -58,7 +58,7 @@ def test_nm_is_packed_as_one_number_at_a_time(n: int, m: int, row_block: int) ->
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_every_dtype_and_stride_is_packed_alike(name: str, dtype: torch.dtype) -> None:
-    mask = data.nm_mask(40, 64, 2, 4, data.generator())
+    mask = data.mask_for(name, 40, 64, data.generator())
     weight = data.reals((40, 64), data.generator(1), dtype)
     wide = data.reals((40, 128), data.generator(2), dtype)
     wide[:, ::2] = weight
@@ -99,7 +99,7 @@ def test_nm_takes_four_bytes_and_a_code_a_slot(
 def test_more_values_than_kernels_count_are_refused(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mask = data.nm_mask(8, 16, 2, 4, data.generator())
+    mask = data.mask_for(name, 8, 16, data.generator())
     monkeypatch.setattr(_gather, "MOST_VALUES", 63)
     with pytest.raises(ValueError, match=r"keeps 64 values, the limit is 63; split the layer"):
         FORMATS.get(name).pack(mask.float(), mask)

@@ -17,9 +17,10 @@ from tests.support import data, judge, truth
 NAMES = FORMATS.names()
 
 
-def sample() -> tuple[Tensor, Tensor]:
+def sample(name: str = "nm") -> tuple[Tensor, Tensor]:
+    """Return a weight, and a mask that the format `name` takes."""
     gen = data.generator()
-    return data.integers((16, 24), gen), data.nm_mask(16, 24, 2, 4, gen)
+    return data.integers((16, 24), gen), data.mask_for(name, 16, 24, gen)
 
 
 def test_nm_needs_whole_groups() -> None:
@@ -70,7 +71,7 @@ def test_an_index_beyond_four_gigabytes_is_refused() -> None:
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
 def test_kept_weights_are_packed_as_they_are(name: str, number: float) -> None:
     """An infinity reaches the rows that keep it, as in a dense layer, and no other."""
-    weight, mask = sample()
+    weight, mask = sample(name)
     row, column = (int(side[5]) for side in mask.nonzero(as_tuple=True))
     weight[row, column] = number
     weight[~mask] = number
@@ -86,7 +87,7 @@ def test_kept_weights_are_packed_as_they_are(name: str, number: float) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_on_the_device_meta_an_op_gives_the_shape_alone(name: str) -> None:
-    weight, mask = sample()
+    weight, mask = sample(name)
     packed = FORMATS.get(name).pack(weight, mask)
     tensors = (t.to("meta") for t in (torch.ones(5, 24), packed.values, packed.index))
     y = getattr(ops, f"{name}_linear")(*tensors, out_features=16)

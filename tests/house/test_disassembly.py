@@ -95,6 +95,15 @@ def test_what_does_not_belong_in_the_loop_is_caught(line: str) -> None:
         judge(loop)
 
 
+def test_a_frame_pointer_is_the_stack() -> None:
+    body = ["mov    %rsp,%rbp", *GOOD[:4], "vmovaps -0x60(%rbp),%ymm9", *GOOD[4:]]
+    body = [*body, "jne 4 <kernel+0x4>"]
+    numbered = [f"   {4 * at:x}:\t{line}" for at, line in enumerate(body)]
+    loop = innermost("\n".join(["0000000000000000 <kernel>:", *numbered]))[-1]
+    with pytest.raises(AssertionError, match="reloads"):
+        judge(loop)
+
+
 def test_too_few_chains_are_caught() -> None:
     with pytest.raises(AssertionError, match="accumulate"):
         judge(innermost(text_of(*GOOD[:4], *GOOD[:4]))[-1])

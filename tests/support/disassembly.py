@@ -100,6 +100,9 @@ def innermost(text: str) -> list[Loop]:
 
 
 def _loops(function: str, body: dict[int, str]) -> list[Loop]:
+    if any(line.startswith("mov ") and line.endswith("%rsp,%rbp") for line in body.values()):
+        # A frame pointer is the stack by another name.
+        body = {at: line.replace("(%rbp", "(%rsp") for at, line in body.items()}
     before, jumps = _flow(body)
     entry = next(iter(body), 0)
     found: dict[int, set[int]] = {}

@@ -1,4 +1,4 @@
-"""What both formats do block by block: view tensors as arrays, count, and gather kept weights.
+"""What formats do block by block: view tensors as arrays, count, and gather kept weights.
 
 Everything here holds temporaries of one block's size. A layer is packed beside its dense weight,
 and at that moment memory is what runs out.

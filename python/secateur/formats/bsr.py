@@ -12,18 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from secateur.formats._blocks import Shape, block_slots, blocks_kept, infer_shape
+from secateur.formats._gather import Bools, Ints, bools, check_count
 from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
 from secateur.formats.csr import transposed
 from secateur.formats.header import Header, Section, assemble
 from secateur.formats.layout import LENGTH_STEPS, Layout, csr_layout, csr_values_length, round_up
-
-_Ints = npt.NDArray[np.int64]
-_Bools = npt.NDArray[np.bool_]
 
 _LARGEST = 64  # side of a block: sums of one block row stay in registers, a column fits a byte
 
@@ -56,7 +53,7 @@ class Bsr(Format):
     def slots(self, mask: Tensor) -> int:
         """Return how many value slots a fitting `mask` takes; see `Format.slots`."""
         shape = self._shape_for(mask)
-        return block_slots(blocks_kept(_array(mask), shape), shape, tuple(mask.shape))
+        return block_slots(blocks_kept(bools(mask), shape), shape, tuple(mask.shape))
 
     def pattern(self, mask: Tensor) -> tuple[int, ...]:
         """Return (r, c)."""
@@ -67,8 +64,9 @@ class Bsr(Format):
         check_weight(weight, mask)
         out_features, in_features = mask.shape
         r, c = shape = self._shape_for(mask)
-        blocks = blocks_kept(_array(mask), shape)
+        blocks = blocks_kept(bools(mask), shape)
         slots = block_slots(blocks, shape, (out_features, in_features))
+        check_count(slots)
         layout = layout or bsr_layout(slots, (out_features, in_features), shape)
         if layout.k_block % c or layout.row_block % r:
             raise ValueError(
@@ -123,16 +121,11 @@ def bsr_layout(slots: int, size: tuple[int, int], shape: Shape) -> Layout:
 class _Grid:
     """The kept blocks in value order: their place in the grid of blocks."""
 
-    rows: _Ints
-    columns: _Ints
+    rows: Ints
+    columns: Ints
 
 
-def _array(mask: Tensor) -> _Bools:
-    array: _Bools = mask.detach().cpu().numpy()
-    return array
-
-
-def _grid(blocks: _Bools, head: Header) -> _Grid:
+def _grid(blocks: Bools, head: Header) -> _Grid:
     rows, columns = np.nonzero(blocks)
     high, wide = head.row_block // head.n, head.k_block // head.m
     per_row = -(-head.in_features // head.k_block)
@@ -140,7 +133,7 @@ def _grid(blocks: _Bools, head: Header) -> _Grid:
     return _Grid(rows[order], columns[order])
 
 
-def _places(grid: _Grid, head: Header) -> tuple[_Ints, _Ints]:
+def _places(grid: _Grid, head: Header) -> tuple[Ints, Ints]:
     """Row and column of every slot, in value order."""
     r, c = head.n, head.m
     rows = (grid.rows * r)[:, None, None] + np.arange(r)
@@ -152,7 +145,7 @@ def _places(grid: _Grid, head: Header) -> tuple[_Ints, _Ints]:
     return rows[there], columns[there]
 
 
-def _counters(head: Header) -> tuple[_Ints, _Ints]:
+def _counters(head: Header) -> tuple[Ints, Ints]:
     """For each (row block, K block), its block rows and those before it."""
     per_row = -(-head.in_features // head.k_block)
     heights = [-(-(end - at) // head.n) for at, end in head.layout.row_spans(head.out_features)]

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from secateur.formats._gather import check_count
 from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
 from secateur.formats.csr import transposed
 from secateur.formats.header import Header, Section, assemble
@@ -65,6 +66,7 @@ class Rows(Format):
         out_features, in_features = mask.shape
         rows, columns = (mask.any(side).nonzero()[:, 0] for side in (1, 0))
         slots = len(rows) * len(columns)
+        check_count(slots)
         values = weight.detach().new_zeros(slots + VALUE_PADDING)
         dense = weight.detach().masked_fill(~mask.to(weight.device), 0)
         places = rows.to(weight.device)[:, None], columns.to(weight.device)
