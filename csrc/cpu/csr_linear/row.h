@@ -1,4 +1,4 @@
-// csr x one row of x, for every ISA.
+// csr x one row of x, for every ISA: up to four outputs of a run at a time.
 #pragma once
 
 #include "cpu/csr_linear/blocks.h"
@@ -7,20 +7,28 @@
 
 namespace {
 
+// The next kRows rows of a run.
+template <int kRows, class V>
+SECATEUR_INLINE void rows_times_x(CsrCursor& c, int nnz, const float* x, float* y) {
+  const Quad sums = dots_kept<kRows>(c.w.as<V>(), c.column, nnz, x);
+  SECATEUR_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const int row = c.row[r];
+    y[row] += std::is_same_v<V, I8> ? sums[r] * c.w.scale[row] : sums[r];
+  }
+  c.row += kRows;
+  c.w.next += kRows * nnz * sizeof(V);
+  c.column += kRows * nnz;
+}
+
 template <class V>
-[[gnu::noinline]] void rows_times_x(const CsrCursor& c, const float* x, float* y) {
-  const V* w = c.w.as<V>();
-  const std::uint8_t* column = c.column;
-  const std::uint16_t* row = c.row;
-  for (const secateur::Run* run = c.run; run != c.last && run->nnz != 0; ++run) {
-    const int nnz = run->nnz;
-    for (const std::uint16_t* last = row + run->rows; row != last; ++row) {
-      float sum = dot_kept(w, column, nnz, x);
-      if constexpr (std::is_same_v<V, I8>) sum *= c.w.scale[*row];
-      y[*row] += sum;
-      w += nnz;
-      column += nnz;
-    }
+[[gnu::noinline]] void block_times_x(CsrCursor c, const float* x, float* y) {
+  for (; !c.done(); ++c.run) {
+    const int nnz = c.run->nnz;
+    int rows = c.run->rows;
+    for (; rows >= 4; rows -= 4) rows_times_x<4, V>(c, nnz, x, y);
+    if (rows & 2) rows_times_x<2, V>(c, nnz, x, y);
+    if (rows & 1) rows_times_x<1, V>(c, nnz, x, y);
   }
 }
 
@@ -31,7 +39,7 @@ struct CsrRowBlocks {
 
   void times_row(std::int64_t row_block, std::int64_t k_block, const float* x, float* y) const {
     const CsrCursor c(args, row_block, k_block);
-    typed(args.value_type, args.values, [&]<class V>(const V*) { rows_times_x<V>(c, x, y); });
+    typed(args.value_type, args.values, [&]<class V>(const V*) { block_times_x<V>(c, x, y); });
   }
 };
 

@@ -35,6 +35,59 @@ SECATEUR_INLINE Quad quad(const V* p) {
 }
 #endif
 
+// By four columns, one after another.
+SECATEUR_INLINE Quad fetch(const float* x, const std::uint8_t* column) {
+  std::uint32_t k;
+  std::memcpy(&k, column, sizeof k);
+  return fetch(x, k);
+}
+
+typedef std::int32_t QuadMask __attribute__((vector_size(16)));
+
+// The first `count` of a quad of products, 1 to 3; the rest is zero, whatever lies there.
+struct QuadStart {
+  QuadMask there;
+  std::uint32_t columns;
+
+  SECATEUR_INLINE explicit QuadStart(int count) : columns((1U << 8 * count) - 1U) {
+    static constexpr std::int32_t kLanesThere[8] = {-1, -1, -1, -1};
+    std::memcpy(&there, kLanesThere + 4 - count, sizeof there);
+  }
+
+  // Columns beyond are of another row, or of another block, and x may end before them.
+  template <class V>
+  SECATEUR_INLINE Quad products(const V* w, const std::uint8_t* column, const float* x) const {
+    std::uint32_t k;
+    std::memcpy(&k, column, sizeof k);
+    return (Quad)((QuadMask)(quad(w) * fetch(x, k & columns)) & there);
+  }
+};
+
+// Lane r: the sum of sum[r].
+SECATEUR_INLINE Quad sums_of(const Quad (&sum)[4]) {
+  const Quad ab = __builtin_shufflevector(sum[0], sum[1], 0, 2, 4, 6) +
+                  __builtin_shufflevector(sum[0], sum[1], 1, 3, 5, 7);
+  const Quad cd = __builtin_shufflevector(sum[2], sum[3], 0, 2, 4, 6) +
+                  __builtin_shufflevector(sum[2], sum[3], 1, 3, 5, 7);
+  return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
+}
+
+// The dot products of kRows rows of nnz weights each, one row after another, in the first lanes.
+template <int kRows, class V>
+SECATEUR_INLINE Quad dots_kept(const V* w, const std::uint8_t* column, int nnz, const float* x) {
+  Quad sum[4]{};
+  for (int q = nnz / 4; q > 0; --q, w += 4, column += 4) {
+    SECATEUR_UNROLL
+    for (int r = 0; r < kRows; ++r) sum[r] += quad(w + r * nnz) * fetch(x, column + r * nnz);
+  }
+  if (nnz % 4 != 0) {
+    const QuadStart rest(nnz % 4);
+    SECATEUR_UNROLL
+    for (int r = 0; r < kRows; ++r) sum[r] += rest.products(w + r * nnz, column + r * nnz, x);
+  }
+  return sums_of(sum);
+}
+
 template <class V>
 SECATEUR_INLINE float dot_kept(const V* w, const std::uint8_t* column, int nnz, const float* x) {
   Quad a{}, b{};
