@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.command = " ".join(["python benchmarks/run.py", *given])
     if chosen.verify:
         print("tests first ...", flush=True)
-        verdict = verify.verify()
+        verdict = verify.verify(verify.TESTS[chosen.what])
         print(f"tests: {verdict.summary}", flush=True)
         if not verdict.green:
             print("No speed is printed for kernels whose tests do not pass.")

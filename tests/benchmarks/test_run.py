@@ -41,7 +41,7 @@ def test_a_red_run_measures_nothing_and_prints_no_speed(
     def must_not_run(_: object) -> None:
         raise AssertionError("measured although the tests are red")
 
-    monkeypatch.setattr(verify, "verify", lambda: Verdict(False, "1 failed"))
+    monkeypatch.setattr(verify, "verify", lambda _: Verdict(False, "1 failed"))
     monkeypatch.setattr(run, "measure", must_not_run)
     assert run.main(["linear", "--quick"]) == 1
     out = capsys.readouterr().out
@@ -52,7 +52,7 @@ def test_a_red_run_measures_nothing_and_prints_no_speed(
 
 def test_a_green_run_measures_and_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[object] = []
-    monkeypatch.setattr(verify, "verify", lambda: Verdict(True, "9 passed"))
+    monkeypatch.setattr(verify, "verify", lambda _: Verdict(True, "9 passed"))
     monkeypatch.setattr(run, "measure", measured.append)
     assert run.main([]) == 0
     assert len(measured) == 1

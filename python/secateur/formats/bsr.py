@@ -177,8 +177,22 @@ def _index(grid: _Grid, blocks_in_all: int, head: Header) -> Tensor:
     return assemble(head, pieces)
 
 
+def _divides(head: Header) -> bool:
+    return head.row_block % head.n == 0 and head.k_block % head.m == 0
+
+
 def _read(head: Header, index: Tensor) -> _Grid:
-    """Read the places of the kept blocks from an index."""
+    """Read the places of the kept blocks from an index.
+
+    Raises:
+        ValueError: if its blocks cannot be, or do not divide its cuts.
+    """
+    blocks = (head.n, head.m)
+    if not (all(1 <= side <= _LARGEST for side in blocks) and _divides(head)):
+        raise ValueError(
+            f"bsr: the header of index is damaged, it names blocks of {head.n} x {head.m} in cuts "
+            f"of {head.row_block} x {head.k_block}; pack the weight again"
+        )
     per_row = -(-head.in_features // head.k_block)
     rows_in_cut, first_counter = _counters(head)
     total = int(rows_in_cut.sum())
