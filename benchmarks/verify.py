@@ -18,7 +18,7 @@ TESTS = {
     "pack": ("tests/formats",),
     "memory": (KERNELS,),
 }
-"""What must pass before a benchmark, named as on the command line, prints a speed: what it times."""
+"""What must pass before a benchmark, named as on the command line, may print a speed."""
 
 
 @dataclass(frozen=True)
