@@ -40,7 +40,7 @@ def kernels() -> list[Kernel]:
 
 
 def isa() -> str:
-    """Return the instruction set in use: "avx512", "avx2", "portable", or "reference"."""
+    """Return the instruction set in use: "avx512", "avx2", "neon", "portable", or "reference"."""
     return _text("secateur_isa")().decode() if _extension.load() else "reference"
 
 
