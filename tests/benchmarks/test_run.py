@@ -35,6 +35,13 @@ def test_tests_that_are_missing_or_empty_are_red(tmp_path: Path) -> None:
     assert not verify.verify(["tests/ops"], tmp_path).green
 
 
+def test_every_benchmark_has_tests_to_pass_first() -> None:
+    assert set(verify.TESTS) == set(run.WHATS)
+    for tests in verify.TESTS.values():
+        assert tests
+        assert all((verify.ROOT / path).exists() for path in tests)
+
+
 def test_a_red_run_measures_nothing_and_prints_no_speed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

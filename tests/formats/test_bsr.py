@@ -138,3 +138,12 @@ def test_a_layout_must_hold_whole_blocks(layout: Layout) -> None:
     mask = torch.ones(8, 64, dtype=torch.bool)
     with pytest.raises(ValueError, match="bsr 4x2 needs row_block a multiple of 4 and k_block"):
         Bsr(4, 2).pack(mask.float(), mask, layout)
+
+
+@pytest.mark.parametrize(("at", "wrong"), [(24, 0), (24, 65), (25, 0), (25, 65), (24, 3), (25, 3)])
+def test_a_damaged_block_shape_is_refused_without_a_kernel_too(at: int, wrong: int) -> None:
+    mask = torch.ones(16, 16, dtype=torch.bool)
+    index = Bsr(4, 4).pack(mask.float(), mask).index.clone()
+    index[at] = wrong  # 3 divides neither the row block nor the K block
+    with pytest.raises(ValueError, match=r"bsr: .*damaged.*pack the weight again"):
+        FORMATS.get("bsr").positions(index)

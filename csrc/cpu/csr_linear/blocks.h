@@ -29,11 +29,13 @@ struct CsrCursor {
 
   SECATEUR_INLINE bool done() const { return run == last || run->nnz == 0; }
 
-  SECATEUR_INLINE void next_row(int nnz) {
-    ++row;
-    w.skip(nnz);
-    column += nnz;
+  SECATEUR_INLINE void next_rows(int rows, int nnz) {
+    row += rows;
+    w.skip(rows * nnz);
+    column += rows * nnz;
   }
+
+  SECATEUR_INLINE void next_row(int nnz) { next_rows(1, nnz); }
 };
 
 }  // namespace

@@ -14,11 +14,11 @@ SECATEUR_INLINE void rows_times_x(CsrCursor& c, int nnz, const float* x, float* 
   SECATEUR_UNROLL
   for (int r = 0; r < kRows; ++r) {
     const int row = c.row[r];
-    y[row] += std::is_same_v<V, I8> ? sums[r] * c.w.scale[row] : sums[r];
+    float sum = sums[r];
+    if constexpr (std::is_same_v<V, I8>) sum *= c.w.scale[row];
+    y[row] += sum;
   }
-  c.row += kRows;
-  c.w.next += kRows * nnz * sizeof(V);
-  c.column += kRows * nnz;
+  c.next_rows(kRows, nnz);
 }
 
 template <class V>

@@ -177,8 +177,10 @@ def _index(grid: _Grid, blocks_in_all: int, head: Header) -> Tensor:
     return assemble(head, pieces)
 
 
-def _divides(head: Header) -> bool:
-    return head.row_block % head.n == 0 and head.k_block % head.m == 0
+def _blocked(head: Header) -> bool:
+    """Tell whether the blocks that `head` names can be, and divide its cuts."""
+    possible = 1 <= head.n <= _LARGEST and 1 <= head.m <= _LARGEST
+    return possible and head.row_block % head.n == 0 and head.k_block % head.m == 0
 
 
 def _read(head: Header, index: Tensor) -> _Grid:
@@ -187,8 +189,7 @@ def _read(head: Header, index: Tensor) -> _Grid:
     Raises:
         ValueError: if its blocks cannot be, or do not divide its cuts.
     """
-    blocks = (head.n, head.m)
-    if not (all(1 <= side <= _LARGEST for side in blocks) and _divides(head)):
+    if not _blocked(head):
         raise ValueError(
             f"bsr: the header of index is damaged, it names blocks of {head.n} x {head.m} in cuts "
             f"of {head.row_block} x {head.k_block}; pack the weight again"
