@@ -33,7 +33,7 @@ asan: .venv/requirements.stamp
 	$(BIN)/cmake --build build/asan
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_NUM_THREADS=1 PYTHONPATH=python \
-	SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so $(BIN)/python -m pytest -q tests/kernels tests/ops/test_errors.py
+	SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so $(BIN)/python -m pytest -q -n 2 tests/kernels tests/ops/test_errors.py
 
 cuda-verify:
 	@echo "there is no CUDA source yet: nothing to verify"
