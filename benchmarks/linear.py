@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +18,7 @@ from benchmarks.peers import BASELINES, INT8, PEERS, Prepare, prepare
 from benchmarks.result import Result
 from benchmarks.roofline import Roofline
 from benchmarks.subject import Binder, Subject
-from benchmarks.timing import Candidate, Plan, measure
+from benchmarks.timing import Candidate, Plan, Samples, measure
 from secateur._registry import Registry
 
 PEER_BUDGET = 2.0
@@ -46,11 +46,17 @@ class Options:
 
 @dataclass(frozen=True)
 class Layer:
-    """One sparse layer with the peers prepared on the same weight."""
+    """One sparse layer in one packed format, with the peers prepared on the same weight."""
 
     case: Case
+    format: str
     subject: Subject
     peers: dict[str, Sequence[Binder]]
+
+    @property
+    def key(self) -> str:
+        """Names it among the layers of one shape."""
+        return _key(self.case, self.format)
 
 
 def run(options: Options, say: Callable[[str], None]) -> Iterator[list[Result]]:
@@ -68,17 +74,18 @@ def run(options: Options, say: Callable[[str], None]) -> Iterator[list[Result]]:
         generator = torch.Generator().manual_seed(shape[0] + shape[1])
         weight = torch.randn(shape, generator=generator)
         by_rows = {rows: cases(options.selection, shape, rows) for rows in options.selection.rows}
-        wanted = {_key(case): case for group in by_rows.values() for case in group}
-        layers = [_layer(case, weight, options, teller) for case in wanted.values()]
-        made = {_key(layer.case): layer for layer in layers if layer is not None}
+        wanted = {rows: _packings(group, options) for rows, group in by_rows.items()}
+        once = {_key(*packing): packing for some in wanted.values() for packing in some}
+        layers = [_layer(*packing, weight, options, teller) for packing in once.values()]
+        made = {layer.key: layer for layer in layers if layer is not None}
         if not made:
             continue
         cold = next(iter(made.values())).case.cold
         dense = teller.prepared(BASELINES, weight, cold)
         beside = teller.prepared(INT8, weight, cold) if cold and options.peers else {}
-        for rows, group in by_rows.items():
+        for rows, some in wanted.items():
             x = torch.randn((rows, shape[1]), generator=generator)
-            chosen = [made[_key(case)] for case in group if _key(case) in made]
+            chosen = [made[_key(*packing)] for packing in some if _key(*packing) in made]
             if chosen:
                 extra = beside if rows == 1 else {}
                 yield measure_layers(chosen, {**dense, **extra}, x, options)
@@ -109,50 +116,73 @@ class _Teller:
 def measure_layers(
     layers: Sequence[Layer], dense: dict[str, Sequence[Binder]], x: Tensor, options: Options
 ) -> list[Result]:
-    """Time the dense baselines and all layers on x, [rows, in_features], in the same rounds."""
+    """Time the dense baselines and all layers on x, [rows, in_features], in the same rounds.
+
+    Of a case that was packed in several formats the fastest counts, as the gate would have it.
+    """
     candidates = [Candidate(name, [bind(x) for bind in b]) for name, b in dense.items()]
     with torch.inference_mode(), _forced(options.kernel):
         for layer in layers:
-            key = _key(layer.case)
             calls = [bind(x) for bind in layer.subject.binders]
             result: Any = calls[0]()
             subject.check(result, x, layer.subject.pruned)
-            candidates.append(Candidate(key, calls))
+            candidates.append(Candidate(layer.key, calls))
             for name, binders in layer.peers.items():
                 calls = [bind(x) for bind in binders]
-                candidates.append(Candidate(f"{key} {name}", calls, PEER_BUDGET))
+                candidates.append(Candidate(f"{layer.key} {name}", calls, PEER_BUDGET))
         samples = measure(candidates, options.plan)
         kernels = [layer.subject.kernel(len(x)) for layer in layers]
-    baselines = {name: samples[name] for name in dense if name not in INT8.names()}
-    beside = {name: samples[name] for name in dense if name in INT8.names()}
-    results = []
+    by_case: dict[Case, list[tuple[Layer, str]]] = {}
     for layer, kernel in zip(layers, kernels, strict=True):
-        key, case = _key(layer.case), replace(layer.case, rows=len(x))
-        work = layer.subject.work(case)
-        results.append(
-            Result(
-                work=work,
-                sparse=samples[key],
-                dense=baselines,
-                peers={**{n: samples[f"{key} {n}"] for n in layer.peers}, **beside},
-                packed_bytes=layer.subject.packed_bytes,
-                kernel=kernel,
-                bound=bound(work, options.roofline) if options.roofline else None,
-            )
-        )
-    return results
+        by_case.setdefault(replace(layer.case, rows=len(x)), []).append((layer, kernel))
+    return [_result(case, tried, dense, samples, options) for case, tried in by_case.items()]
 
 
-def _layer(case: Case, weight: Tensor, options: Options, teller: _Teller) -> Layer | None:
+def _result(
+    case: Case,
+    tried: Sequence[tuple[Layer, str]],
+    dense: Iterable[str],
+    samples: Mapping[str, Samples],
+    options: Options,
+) -> Result:
+    """The result of the fastest of the layers `tried` (with their kernels) for one case."""
+    layer, kernel = min(tried, key=lambda each: samples[each[0].key].median)
+    peers = {name: f"{each.key} {name}" for each, _ in tried for name in each.peers}
+    beside = {name: name for name in dense if name in INT8.names()}
+    work = layer.subject.work(case)
+    return Result(
+        work=work,
+        sparse=samples[layer.key],
+        dense={name: samples[name] for name in dense if name not in beside},
+        peers={name: samples[key] for name, key in {**peers, **beside}.items()},
+        packed_bytes=layer.subject.packed_bytes,
+        kernel=kernel,
+        bound=bound(work, options.roofline) if options.roofline else None,
+    )
+
+
+def _packings(group: Sequence[Case], options: Options) -> list[tuple[Case, str]]:
+    """Every case with each of its formats, one alone where a kernel of it is to be forced."""
+    found = []
+    for case in group:
+        formats = subject.formats(case)
+        forced = [name for name in formats if (options.kernel or "").startswith(f"{name}_")]
+        found += [(case, name) for name in forced or formats]
+    return found
+
+
+def _layer(
+    case: Case, format: str, weight: Tensor, options: Options, teller: _Teller
+) -> Layer | None:
     try:
-        made = subject.make(case, weight)
+        made = subject.make(case, weight, format)
     except subject.NoKernel as reason:
         teller.skipped(f"{case.values} values, {case.pattern}", str(reason))
         return None
     # The libraries have no narrow values: their times stand beside the fp32 case.
-    wanted = options.peers and case.values == "fp32"
+    wanted = options.peers and case.values == "fp32" and format != "bitmap"
     peers = teller.prepared(PEERS, made.pruned, case.cold) if wanted else {}
-    return Layer(case, made, peers)
+    return Layer(case, format, made, peers)
 
 
 def _forced(kernel: str | None) -> AbstractContextManager[object]:
@@ -163,5 +193,5 @@ def _forced(kernel: str | None) -> AbstractContextManager[object]:
     return forced
 
 
-def _key(case: Case) -> str:
-    return f"{case.pattern} {case.sparsity:g} {case.values}"
+def _key(case: Case, format: str) -> str:
+    return f"{case.pattern} {case.sparsity:g} {case.values} {format}"

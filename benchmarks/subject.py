@@ -49,25 +49,32 @@ class NoKernel(Exception):
     """Why a case cannot be measured: nothing compiled takes its type of values."""
 
 
-def make(case: Case, weight: Tensor) -> Subject:
+def formats(case: Case) -> list[str]:
+    """Return the packed formats that `convert` would measure for a weight and rows like these."""
+    packing: Any = importlib.import_module("secateur.nn.packing")
+    found: list[str] = packing.candidates(make_mask(case), inferred=False, rows=[case.rows])
+    return found if case.pattern == "csr" else found[:1]
+
+
+def make(case: Case, weight: Tensor, name: str) -> Subject:
     """Prune `weight` at random to the case's pattern and pack it.
 
     Args:
         case: pattern, sparsity, values and shape; the number of rows does not matter here.
         weight: dense, shape [out_features, in_features]; not changed.
+        name: of the packed format.
 
     Raises:
         NoKernel: if a call would run the reference, or nothing.
     """
     # Imported by name: the modules beside this one are tested without the packed formats.
-    formats: Any = importlib.import_module("secateur.formats")
-    name = "csr" if case.pattern == "csr" else "nm"
+    packed_formats: Any = importlib.import_module("secateur.formats")
     importlib.import_module(f"secateur.ops.{name}_linear")
 
     mask = make_mask(case)
     stored, scale = narrowed(weight, case.values)
-    packed = formats.FORMATS.get(name).pack(stored, mask)
-    header = formats.Header.read(packed.index)
+    packed = packed_formats.FORMATS.get(name).pack(stored, mask)
+    header = packed_formats.Header.read(packed.index)
     op = getattr(torch.ops.secateur, f"{name}_linear_infer").default
     values = packed.values.to(torch.int8) if case.values == "int8" else packed.values
     parts = (values, packed.index) if scale is None else (values, packed.index, scale)

@@ -12,6 +12,7 @@ from secateur.formats.layout import csr_layout
 from secateur.formats.nm import Nm, nm_k_block
 from tests.support import data, judge, slow_pack
 
+BITMAP = FORMATS.get("bitmap")
 CSR = FORMATS.get("csr")
 LAYOUTS = [Layout(128, 256), Layout(256, 64), Layout(48, 37), Layout(7, 3), Layout(1, 64)]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -55,6 +56,17 @@ def test_nm_is_packed_as_one_number_at_a_time(n: int, m: int, row_block: int) ->
             judge.exact(packed.index, index)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_bitmap_is_packed_as_one_number_at_a_time(shape: tuple[int, int]) -> None:
+    weight = data.reals(shape, data.generator(1))
+    for mask in data.masks(*shape, data.generator()).values():
+        for cut in ((128, 256), (64, 3)):
+            packed = BITMAP.pack(weight, mask, Layout(*cut))
+            values, index = slow_pack.bitmap(weight, mask, cut)
+            judge.exact(packed.values, values)
+            judge.exact(packed.index, index)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_every_dtype_and_stride_is_packed_alike(name: str, dtype: torch.dtype) -> None:
@@ -82,6 +94,18 @@ def test_csr_takes_five_bytes_a_weight_and_little_else(
     places = 2 * shape[0] * deep + 4 * min(layout.row_block, layout.k_block + 1) * deep * tall
     formula = 5 * step * math.ceil(kept / step) + places
     assert CSR.pack(mask.float(), mask).nbytes == pytest.approx(formula, rel=0.05)
+
+
+@pytest.mark.parametrize("density", [0.3, 0.5])
+@pytest.mark.parametrize("shape", [(768, 768), (768, 3072)], ids=str)
+def test_a_bitmap_takes_four_bytes_a_weight_and_a_bit_a_position(
+    shape: tuple[int, int], density: float
+) -> None:
+    """docs/packed-weight.md, "Bytes"."""
+    mask = data.random_mask(*shape, density, data.generator())
+    kept, step = int(mask.sum()), mask.numel() / 64
+    formula = 4 * step * math.ceil(kept / step) + mask.numel() / 8 + 4 * shape[0]
+    assert BITMAP.pack(mask.float(), mask).nbytes == pytest.approx(formula, rel=0.05)
 
 
 @pytest.mark.parametrize(("n", "m", "bits"), [(2, 4, 2), (1, 4, 2), (4, 8, 4), (3, 16, 4)])

@@ -8,7 +8,7 @@ import secateur as sc
 from secateur.formats.bsr import Bsr
 from secateur.nn.packing import candidates, choose
 from tests.nn.layers import linear, x_for
-from tests.support.data import block_mask, crossed_mask, generator
+from tests.support.data import block_mask, crossed_mask, generator, random_mask
 from tests.support.judge import exact
 
 BLOCKS = [(4, 1), (8, 1), (16, 1), (1, 8), (16, 16), (32, 32)]
@@ -26,6 +26,18 @@ def test_a_mask_of_blocks_is_packed_as_bsr(shape: tuple[int, int]) -> None:
     mask[int(mask[:, 3].nonzero()[0]), 3] = False
     assert choose(mask, inferred=False) == "csr"
     assert choose(mask, inferred=True) == "bsr"
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("rows", [(), (1,), (1, 4), (1, 5), (256,)])
+def test_a_bitmap_is_considered_where_few_rows_meet_many_weights(
+    kept: float, rows: tuple[int, ...]
+) -> None:
+    mask = random_mask(96, 128, kept, generator())
+    few = bool(rows) and max(rows) <= 4
+    expected = ["bitmap", "csr"] if few and kept > 0.25 else ["csr"]
+    assert candidates(mask, inferred=False, rows=rows) == expected
+    assert choose(mask, inferred=False) == "csr"
 
 
 def test_a_mask_without_rows_and_columns_is_packed_as_rows() -> None:

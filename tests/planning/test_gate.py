@@ -144,6 +144,17 @@ def test_blocks_and_missing_rows_are_measured_like_the_others(
         exact(fast(x_of(3, WIDTH)), model(x_of(3, WIDTH)))
 
 
+@pytest.mark.parametrize(("rows", "name"), [([1], "bitmap"), ([1, 4], "bitmap"), ([1, 64], "csr")])
+def test_a_bitmap_is_taken_where_only_few_rows_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, rows: list[int], name: str
+) -> None:
+    fake_times(monkeypatch, lambda format, rows: 3.0 if format == "bitmap" else 2.0)
+    model = nn.Sequential(layer(density=0.5))
+    fast = sc.convert(model, rows=rows)
+    assert fast[0].format == name
+    exact(fast(x_of(70, WIDTH)), model(x_of(70, WIDTH)))
+
+
 def test_blocks_of_another_shape_are_measured_for_themselves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -71,6 +71,24 @@ def nm(weight: Tensor, mask: Tensor, n: int, m: int, cut: tuple[int, int]) -> tu
     return values, _index(2, fields, [(b"", 0)] * 3 + [(packed, len(packed))])
 
 
+def bitmap(weight: Tensor, mask: Tensor, cut: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return (values, index) of the bitmap format; `cut` is (k_block, row_block)."""
+    out, in_ = mask.shape
+    kept = mask.tolist()
+    order: list[tuple[int, int]] = []
+    first, bits = b"", b""
+    for row in range(out):
+        first += struct.pack("<I", len(order))
+        columns = [k for k in range(in_) if kept[row][k]]
+        bits += sum(1 << k for k in columns).to_bytes(-(-in_ // 64) * 8, "little")
+        order += [(row, k) for k in columns]
+    step = max(16, -(-out * in_ // 64))
+    length = -(-(len(order) + 16) // step) * step
+    fields = (in_, out, len(order), *cut, 0, 0, 0)
+    sections = [(b"", 0), (first, len(first)), (b"", 0), (bits, len(bits))]
+    return _values(weight, order, length), _index(5, fields, sections)
+
+
 def _values(weight: Tensor, order: list[tuple[int, int]], length: int) -> Tensor:
     values = torch.zeros(length, dtype=weight.dtype)
     for at, (row, column) in enumerate(order):

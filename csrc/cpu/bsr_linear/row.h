@@ -108,9 +108,7 @@ SECATEUR_INLINE float dot_blocks(const BsrCursor& at, const float* x) {
     for (; j < wide; ++j) tail += w[j] * from[j];
     w += wide;
   }
-  alignas(64) float lanes[kLanes];
-  store(lanes, sum);
-  for (int l = 0; l < kLanes; l += 4) four += quad(lanes + l);
+  four += folded(sum);
   return tail + (four[0] + four[1]) + (four[2] + four[3]);
 }
 

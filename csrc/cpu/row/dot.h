@@ -35,6 +35,27 @@ SECATEUR_INLINE Quad quad(const V* p) {
 }
 #endif
 
+template <int kQuad>
+SECATEUR_INLINE Quad quad_of(Vec v) {
+  constexpr int kFrom = 4 * kQuad;
+  return __builtin_shufflevector(v, v, kFrom, kFrom + 1, kFrom + 2, kFrom + 3);
+}
+
+// The sum of a vector's quads.
+template <int kQuad = 0>
+SECATEUR_INLINE Quad folded(Vec v) {
+  if constexpr (4 * (kQuad + 1) < kLanes)
+    return quad_of<kQuad>(v) + folded<kQuad + 1>(v);
+  else
+    return quad_of<kQuad>(v);
+}
+
+// The sum of a vector's lanes.
+SECATEUR_INLINE float total(Vec v) {
+  const Quad sum = folded(v);
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
 // By four columns, one after another.
 SECATEUR_INLINE Quad fetch(const float* x, const std::uint8_t* column) {
   std::uint32_t k;

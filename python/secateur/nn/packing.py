@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from secateur.formats import FORMATS, Header, Packed
 # mask's own.
 FILLER_LIMIT = 1 / 64
 GROUPS = (4, 8, 16)
+FEW_ROWS = 4  # rows of x up to which a bitmap is worth measuring
+BITMAP_KEPT = 1 / 4  # share of the weights that it must keep for that
 BY_TORCH = frozenset({"rows"})  # formats whose op is made of torch's own products
 
 
@@ -44,11 +46,20 @@ def describes(name: str, mask: Tensor, *, inferred: bool) -> bool:
     return packer.slots(mask) - kept <= (FILLER_LIMIT * kept if inferred else 0)
 
 
-def candidates(mask: Tensor, *, inferred: bool) -> list[str]:
-    """Return the formats worth measuring for `mask`, the smaller first and "csr" last."""
+def candidates(mask: Tensor, *, inferred: bool, rows: Collection[int] = ()) -> list[str]:
+    """Return the formats worth measuring for `mask`, the smaller first and "csr" last.
+
+    Args:
+        mask: bool, [out, in].
+        inferred: whether the mask may have lost a few kept weights that are zero.
+        rows: all the row counts that matter, if they are known: a format for few is left out
+            where there may be others.
+    """
     found = [name for name in ("rows", "bsr") if describes(name, mask, inferred=inferred)]
     if n_of_m(mask, inferred=inferred) and FORMATS.get("nm").fits(mask) is None:
         found.append("nm")
+    if rows and max(rows) <= FEW_ROWS and int(mask.sum()) >= BITMAP_KEPT * mask.numel():
+        found.append("bitmap")
     return [*found, "csr"]
 
 

@@ -1,6 +1,7 @@
 """What is computed: schema, definition, shape rule and gradient of every op. No device code."""
 
 from secateur import _extension
+from secateur.ops.bitmap_linear import bitmap_linear
 from secateur.ops.bsr_linear import bsr_linear
 from secateur.ops.csr_linear import csr_linear
 from secateur.ops.csr_mlp import csr_mlp
@@ -10,6 +11,7 @@ from secateur.ops.nm_mlp import nm_mlp
 from secateur.ops.rows_linear import rows_linear
 
 __all__ = [
+    "bitmap_linear",
     "bsr_linear",
     "csr_linear",
     "csr_mlp",

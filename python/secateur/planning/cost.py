@@ -41,7 +41,8 @@ NM_SHARE = ((0.1, 0.3), (0.25, 0.45), (0.5, 0.6), (1.0, 0.7))
 BSR_SHARE = tuple((density, 1.15 * share) for density, share in CSR_SHARE)
 ROWS_SHARE = ((0.0, 0.9), (1.0, 0.9))  # torch's own product, on a gathered x
 SHARES = {"csr": CSR_SHARE, "nm": NM_SHARE, "bsr": BSR_SHARE, "rows": ROWS_SHARE}
-INDEX_BYTES = {"csr": 1.0, "nm": 0.25, "bsr": 0.25, "rows": 0.0}  # for each kept weight, at most
+# For each kept weight, at most; a bitmap is considered where a quarter is kept.
+INDEX_BYTES = {"csr": 1.0, "nm": 0.25, "bsr": 0.25, "rows": 0.0, "bitmap": 0.5}
 
 
 def predict(

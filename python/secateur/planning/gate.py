@@ -65,7 +65,7 @@ class Judge:
 
     def decide(self, layer: DenseLayer, rows: set[int]) -> Decision:
         """Judge one layer at these row counts (none are needed with gate="always")."""
-        formats = packing.candidates(layer.mask, inferred=layer.inferred)
+        formats = packing.candidates(layer.mask, inferred=layer.inferred, rows=rows)
         if self.gate == "always":
             return Decision(_pack(layer, formats[0]), False, [], "gate='always'", [])
         trials = [(name, [self._time(layer, name, r) for r in sorted(rows)]) for name in formats]

@@ -1,0 +1,3 @@
+#include "cpu/bitmap_linear/few.h"
+
+SECATEUR_REGISTER_ANY_TYPE(few_rank, few_scratch, few_run);
