@@ -11,7 +11,7 @@ constexpr std::uint16_t kLayoutVersion = 1;
 constexpr std::int64_t kValuePadding = 16;  // spare values: whole vectors are loaded past the last
 
 // 4 is `rows`, which has no kernels.
-enum class Format : std::uint8_t { csr = 1, nm = 2, bsr = 3, bitmap = 5 };
+enum class Format : std::uint8_t { csr = 1, nm = 2, bsr = 3, bitmap = 5, sell = 6 };
 enum class Verdict : std::uint8_t { unmeasured = 0, sparse = 1, dense = 2 };
 
 // Offsets are in bytes from the start of `index`; 0 means that the section is absent.

@@ -14,6 +14,7 @@ from tests.support import data, judge, slow_pack
 
 BITMAP = FORMATS.get("bitmap")
 CSR = FORMATS.get("csr")
+SELL = FORMATS.get("sell")
 LAYOUTS = [Layout(128, 256), Layout(256, 64), Layout(48, 37), Layout(7, 3), Layout(1, 64)]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 SHAPES = [(1, 1), (5, 4), (33, 120), (20, 257), (70, 130)]
@@ -67,6 +68,17 @@ def test_a_bitmap_is_packed_as_one_number_at_a_time(shape: tuple[int, int]) -> N
             judge.exact(packed.index, index)
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_sell_is_packed_as_one_number_at_a_time(layout: Layout, shape: tuple[int, int]) -> None:
+    weight = data.reals(shape, data.generator(1))
+    for mask in data.masks(*shape, data.generator()).values():
+        packed = SELL.pack(weight, mask, layout)
+        values, index = slow_pack.sell(weight, mask, layout.k_block, layout.row_block)
+        judge.exact(packed.values, values)
+        judge.exact(packed.index, index)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_every_dtype_and_stride_is_packed_alike(name: str, dtype: torch.dtype) -> None:
@@ -94,6 +106,18 @@ def test_csr_takes_five_bytes_a_weight_and_little_else(
     places = 2 * shape[0] * deep + 4 * min(layout.row_block, layout.k_block + 1) * deep * tall
     formula = 5 * step * math.ceil(kept / step) + places
     assert CSR.pack(mask.float(), mask).nbytes == pytest.approx(formula, rel=0.05)
+
+
+@pytest.mark.parametrize("density", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("shape", [(768, 768), (3072, 768), (768, 3072)], ids=str)
+def test_sell_takes_five_bytes_a_weight_and_four_a_row_of_a_k_block(
+    shape: tuple[int, int], density: float
+) -> None:
+    """docs/packed-weight.md, "Bytes"."""
+    mask = data.random_mask(*shape, density, data.generator())
+    kept, step = int(mask.sum()), mask.numel() / 64
+    formula = 5 * step * math.ceil(kept / step) + 4 * shape[0] * math.ceil(shape[1] / 256)
+    assert SELL.pack(mask.float(), mask).nbytes == pytest.approx(formula, rel=0.05)
 
 
 @pytest.mark.parametrize("density", [0.3, 0.5])

@@ -137,7 +137,7 @@ def test_x_that_is_not_contiguous(kernel: cpu.Kernel) -> None:
 
 def test_the_table_covers_what_the_sources_say() -> None:
     ops_there = {kernel.op for kernel in KERNELS}
-    assert ops_there == {"bitmap_linear", "bsr_linear", "csr_linear", "nm_linear"}
+    assert ops_there == {"bitmap_linear", "bsr_linear", "csr_linear", "nm_linear", "sell_linear"}
     for op in ops_there:
         assert f"{op}_portable" in {kernel.name for kernel in KERNELS}
     assert len({kernel.name for kernel in KERNELS}) == len(KERNELS)

@@ -89,6 +89,39 @@ def bitmap(weight: Tensor, mask: Tensor, cut: tuple[int, int]) -> tuple[Tensor, 
     return _values(weight, order, length), _index(5, fields, sections)
 
 
+def sell(weight: Tensor, mask: Tensor, k_block: int, row_block: int) -> tuple[Tensor, Tensor]:
+    """Return (values, index) of the sell format."""
+    out, in_ = mask.shape
+    kept = mask.tolist()
+    order: list[tuple[int, int]] = []
+    table, rows, counts, columns = b"", b"", b"", b""
+    for r0 in range(0, out, row_block):
+        for k0 in range(0, in_, k_block):
+            height, width = min(row_block, out - r0), min(k_block, in_ - k0)
+            found = [[k for k in range(width) if kept[r0 + r][k0 + k]] for r in range(height)]
+            sorted_rows = sorted(range(height), key=lambda r: (-len(found[r]), r))
+            table += struct.pack("<I", len(order))
+            for row in sorted_rows:
+                rows += struct.pack("<H", row)
+                counts += struct.pack("<H", len(found[row]))
+            for at in range(0, height, 8):
+                some = sorted_rows[at : at + 8]
+                steps = range(max(len(found[row]) for row in some))
+                places = [
+                    (row, found[row][step])
+                    for step in steps
+                    for row in some
+                    if step < len(found[row])
+                ]
+                columns += bytes(k for _, k in places)
+                order += [(r0 + row, k0 + k) for row, k in places]
+    step = max(16, -(-out * in_ // 64))
+    length = -(-(len(order) + 16) // step) * step
+    fields = (in_, out, len(order), k_block, row_block, 0, 0, 0)
+    sections = [(part, len(part)) for part in (table, rows, counts)] + [(columns, length)]
+    return _values(weight, order, length), _index(6, fields, sections)
+
+
 def _values(weight: Tensor, order: list[tuple[int, int]], length: int) -> Tensor:
     values = torch.zeros(length, dtype=weight.dtype)
     for at, (row, column) in enumerate(order):

@@ -48,9 +48,10 @@ class Format(ABC):
     name: ClassVar[str]
     code: ClassVar[int]
 
-    @abstractmethod
     def fits(self, mask: Tensor) -> str | None:
         """Return why `mask` ([out, in], bool) cannot be packed, or None if it can."""
+        check_mask(mask)
+        return None
 
     @abstractmethod
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from secateur.formats._gather import Bools, Bytes, bools, check_count, new_values, numbers
-from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
+from secateur.formats.base import FORMATS, Format, Packed, check_weight
 from secateur.formats.csr import transposed
 from secateur.formats.header import Header, Section, assemble
 from secateur.formats.layout import DEFAULT_LAYOUT, Layout, csr_values_length, round_up
@@ -24,11 +24,6 @@ class Bitmap(Format):
 
     name = "bitmap"
     code = 5
-
-    def fits(self, mask: Tensor) -> str | None:
-        """Return None: every mask fits."""
-        check_mask(mask)
-        return None
 
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the kept weights; see `Format.pack`. Of the layout only the row block matters."""

@@ -23,7 +23,7 @@ from secateur.formats._gather import (
     new_values,
     numbers,
 )
-from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
+from secateur.formats.base import FORMATS, Format, Packed, check_weight
 from secateur.formats.header import Header, Section, assemble
 from secateur.formats.layout import Layout, csr_layout, csr_values_length
 
@@ -33,11 +33,6 @@ class Csr(Format):
 
     name = "csr"
     code = 1
-
-    def fits(self, mask: Tensor) -> str | None:
-        """Return None: every mask fits."""
-        check_mask(mask)
-        return None
 
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the kept weights; see `Format.pack`."""

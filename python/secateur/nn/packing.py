@@ -15,8 +15,8 @@ from secateur.formats import FORMATS, Header, Packed
 # mask's own.
 FILLER_LIMIT = 1 / 64
 GROUPS = (4, 8, 16)
-FEW_ROWS = 4  # rows of x up to which a bitmap is worth measuring
-BITMAP_KEPT = 1 / 4  # share of the weights that it must keep for that
+FEW_ROWS = 4  # rows of x up to which formats for few rows are worth measuring
+BITMAP_KEPT = 1 / 4  # share of the weights that a bitmap must keep for that
 BY_TORCH = frozenset({"rows"})  # formats whose op is made of torch's own products
 
 
@@ -58,8 +58,9 @@ def candidates(mask: Tensor, *, inferred: bool, rows: Collection[int] = ()) -> l
     found = [name for name in ("rows", "bsr") if describes(name, mask, inferred=inferred)]
     if n_of_m(mask, inferred=inferred) and FORMATS.get("nm").fits(mask) is None:
         found.append("nm")
-    if rows and max(rows) <= FEW_ROWS and int(mask.sum()) >= BITMAP_KEPT * mask.numel():
-        found.append("bitmap")
+    if rows and max(rows) <= FEW_ROWS:
+        found += ["bitmap"] if int(mask.sum()) >= BITMAP_KEPT * mask.numel() else []
+        found.append("sell")
     return [*found, "csr"]
 
 

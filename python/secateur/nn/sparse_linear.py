@@ -74,8 +74,8 @@ class SparseLinear(nn.Module):
                 weight is not zero.
             format: name of a packed format; None: "rows" where whole rows and columns are gone,
                 "bsr" where whole blocks are, "nm" where every group obeys one N:M (N KEPT of M)
-                with M in {4, 8, 16}, else "csr"; "bitmap", for few rows
-                of x, is only taken by name.
+                with M in {4, 8, 16}, else "csr"; "bitmap" and "sell",
+                for few rows of x, are only taken by name.
 
         Raises:
             TypeError: if `linear` is another kind of module.

@@ -9,6 +9,7 @@ from secateur.ops.masked_linear import masked_linear
 from secateur.ops.nm_linear import nm_linear
 from secateur.ops.nm_mlp import nm_mlp
 from secateur.ops.rows_linear import rows_linear
+from secateur.ops.sell_linear import sell_linear
 
 __all__ = [
     "bitmap_linear",
@@ -19,6 +20,7 @@ __all__ = [
     "nm_linear",
     "nm_mlp",
     "rows_linear",
+    "sell_linear",
 ]
 
 _extension.load()  # kernels take their place beside the references defined above

@@ -1,0 +1,3 @@
+#include "bind/linear.h"
+
+SECATEUR_BIND_LINEAR(sell)

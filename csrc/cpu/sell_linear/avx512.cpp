@@ -1,0 +1,3 @@
+#include "cpu/sell_linear/blocks.h"
+
+SECATEUR_REGISTER_ANY_TYPE(few_rank, few_scratch, few_run<SellBlocks>);
