@@ -6,10 +6,11 @@ Tests first, then the machine's ceilings, then the cases; README.md tells how to
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.command = " ".join(["python benchmarks/run.py", *given])
     if chosen.verify:
         print("tests first ...", flush=True)
-        verdict = verify.verify(verify.TESTS[chosen.what])
+        verdict = verify.verify(verify.TESTS[chosen.what], but=_never_timed(chosen))
         print(f"tests: {verdict.summary}", flush=True)
         if not verdict.green:
             print("No speed is printed for kernels whose tests do not pass.")
@@ -74,6 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("tests: NOT RUN (--no-verify); the figures below are claims about unverified kernels")
     measure(chosen)
     return 0
+
+
+def _never_timed(chosen: argparse.Namespace) -> str:
+    """Return what names the kernels that a quick run does not get to; the full run tests all."""
+    cpu: Any = importlib.import_module("secateur.backends.cpu")
+    named = chosen.kernel or ""
+    return "portable" if chosen.quick and not named and cpu.isa() != "portable" else ""
 
 
 def measure(chosen: argparse.Namespace) -> None:

@@ -29,8 +29,10 @@ class Verdict:
     summary: str
 
 
-def verify(tests: Sequence[str], root: Path = ROOT) -> Verdict:
+def verify(tests: Sequence[str], root: Path = ROOT, *, but: str = "") -> Verdict:
     """Run the tests below `root` with pytest and judge the outcome.
+
+    `but` is a word: what has it in its name will not be timed, and is not tested.
 
     Tests that are missing, that were not collected or that could not run are as bad as tests
     that fail: nothing then says that the kernels are right.
@@ -41,6 +43,8 @@ def verify(tests: Sequence[str], root: Path = ROOT) -> Verdict:
     if importlib.util.find_spec("pytest") is None:
         return Verdict(False, "pytest is not installed: pip install 'secateur[dev]'")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    if but:
+        command += ["-k", f"not {but}"]
     if importlib.util.find_spec("xdist") is not None:
         command += ["-n", str(min(os.cpu_count() or 1, 8))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

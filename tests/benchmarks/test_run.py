@@ -26,6 +26,13 @@ def test_the_verdict_is_that_of_the_tests(tmp_path: Path, body: str, green: bool
     assert ("1 passed" if green else "1 failed") in verdict.summary
 
 
+def test_what_is_not_timed_is_not_tested(tmp_path: Path) -> None:
+    write_test(tmp_path, "assert False")
+    (tmp_path / "tests" / "ops" / "test_other.py").write_text("def test_fast():\n    pass\n")
+    assert not verify.verify(["tests/ops"], tmp_path).green
+    assert "1 passed" in verify.verify(["tests/ops"], tmp_path, but="test_it").summary
+
+
 def test_tests_that_are_missing_or_empty_are_red(tmp_path: Path) -> None:
     missing = verify.verify(["tests/ops"], tmp_path)
     assert not missing.green
@@ -48,7 +55,7 @@ def test_a_red_run_measures_nothing_and_prints_no_speed(
     def must_not_run(_: object) -> None:
         raise AssertionError("measured although the tests are red")
 
-    monkeypatch.setattr(verify, "verify", lambda _: Verdict(False, "1 failed"))
+    monkeypatch.setattr(verify, "verify", lambda _, but: Verdict(False, "1 failed"))
     monkeypatch.setattr(run, "measure", must_not_run)
     assert run.main(["linear", "--quick"]) == 1
     out = capsys.readouterr().out
@@ -59,7 +66,7 @@ def test_a_red_run_measures_nothing_and_prints_no_speed(
 
 def test_a_green_run_measures_and_ends_with_0(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[object] = []
-    monkeypatch.setattr(verify, "verify", lambda _: Verdict(True, "9 passed"))
+    monkeypatch.setattr(verify, "verify", lambda _, but: Verdict(True, "9 passed"))
     monkeypatch.setattr(run, "measure", measured.append)
     assert run.main([]) == 0
     assert len(measured) == 1

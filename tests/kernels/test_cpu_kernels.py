@@ -54,12 +54,14 @@ def run(kernel: cpu.Kernel, packed: Packed, x: Tensor, **extra: object) -> Tenso
 def test_every_mask_and_row_count(kernel: cpu.Kernel, out: int, in_: int) -> None:
     gen = data.generator()
     ran = 0
-    for rows, (name, mask) in itertools.product(ROWS, data.masks(out, in_, gen).items()):
-        weight, x = data.integers((out, in_), gen), data.integers((rows, in_), gen)
-        bias, residual = data.integers((out,), gen), data.integers((rows, out), gen)
+    made = {}
+    for name, mask in data.masks(out, in_, gen).items():
+        weight, bias = data.integers((out, in_), gen), data.integers((out,), gen)
         packed = pack(kernel, weight, mask, None)
-        if packed is None:
-            continue
+        if packed is not None:
+            made[name] = mask, weight, bias, packed
+    for rows, (name, (mask, weight, bias, packed)) in itertools.product(ROWS, made.items()):
+        x, residual = data.integers((rows, in_), gen), data.integers((rows, out), gen)
         y = run(kernel, packed, data.nan_margins(x), bias=bias, residual=residual, act="relu")
         if y.numel() == 0:
             continue

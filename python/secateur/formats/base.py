@@ -73,7 +73,7 @@ class Format(ABC):
 
     def slots(self, mask: Tensor) -> int:
         """Return how many value slots a fitting `mask` takes: kept weights, and fillers if any."""
-        return int(mask.sum())
+        return int(mask.count_nonzero())
 
     def pattern(self, mask: Tensor) -> tuple[int, ...]:
         """Return what of a fitting `mask`, beside its count, decides how fast its weight runs."""

@@ -43,7 +43,7 @@ class Rows(Format):
     def fits(self, mask: Tensor) -> str | None:
         """Return why `mask` is not rows and columns removed, or None if it is."""
         check_mask(mask)
-        slots, kept = self.slots(mask), int(mask.sum())
+        slots, kept = self.slots(mask), int(mask.count_nonzero())
         if slots - kept > _FILLER_LIMIT * slots:
             return f"its rows and columns cross in {slots} places, but it keeps {kept} of them"
         return None

@@ -27,7 +27,7 @@ def n_of_m(mask: Tensor, *, inferred: bool) -> tuple[int, int] | None:
         mask: bool, True where a weight is kept.
         inferred: whether the mask may have lost a few kept weights that are zero.
     """
-    kept = int(mask.sum())
+    kept = int(mask.count_nonzero())
     for m in GROUPS:
         if mask.shape[1] % m or not kept:
             continue
@@ -40,7 +40,7 @@ def n_of_m(mask: Tensor, *, inferred: bool) -> tuple[int, int] | None:
 
 def describes(name: str, mask: Tensor, *, inferred: bool) -> bool:
     """Tell whether the format `name` describes `mask` [out, in]: few or no fillers (`n_of_m`)."""
-    packer, kept = FORMATS.get(name), int(mask.sum())
+    packer, kept = FORMATS.get(name), int(mask.count_nonzero())
     if not 0 < kept < mask.numel() or packer.fits(mask) is not None:
         return False
     return packer.slots(mask) - kept <= (FILLER_LIMIT * kept if inferred else 0)
@@ -59,7 +59,7 @@ def candidates(mask: Tensor, *, inferred: bool, rows: Collection[int] = ()) -> l
     if n_of_m(mask, inferred=inferred) and FORMATS.get("nm").fits(mask) is None:
         found.append("nm")
     if rows and max(rows) <= FEW_ROWS:
-        found += ["bitmap"] if int(mask.sum()) >= BITMAP_KEPT * mask.numel() else []
+        found += ["bitmap"] if int(mask.count_nonzero()) >= BITMAP_KEPT * mask.numel() else []
         found.append("sell")
     return [*found, "csr"]
 

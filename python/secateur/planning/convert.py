@@ -153,7 +153,7 @@ def _check(model: object, gate: str, objective: str, needs_rows: bool) -> None:
 def _judged(part: Part, site: Site, judge: Judge) -> tuple[LayerRecord, SparseLinear | None]:
     layer = dense_layer.read(part.linear)
     out_features, in_features = layer.weight.shape
-    sparsity = 1.0 - int(layer.mask.sum()) / max(1, layer.mask.numel())
+    sparsity = 1.0 - int(layer.mask.count_nonzero()) / max(1, layer.mask.numel())
     size = layer.weight.nbytes
     note = LayerRecord(part.name, type(site.module).__name__, (out_features, in_features), sparsity)
     note.bytes_dense = note.bytes_sparse = size

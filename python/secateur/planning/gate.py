@@ -101,7 +101,7 @@ class Judge:
         return None
 
     def _time(self, layer: DenseLayer, format: str, rows: int) -> Timing:
-        kept = int(layer.mask.sum())
+        kept = int(layer.mask.count_nonzero())
         out_features, in_features = layer.weight.shape
         if self.gate == "model":
             density = kept / layer.mask.numel()

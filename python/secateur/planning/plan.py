@@ -149,7 +149,7 @@ def _refused(site: Site, masks: Mapping[str, Tensor]) -> PlannedLayer:
     note = sites.described(site)
     key = f"{site.name}.weight" if site.name else "weight"
     mask = masks.get(key)
-    sparsity = note.sparsity if mask is None else 1.0 - int(mask.sum()) / mask.numel()
+    sparsity = note.sparsity if mask is None else 1.0 - int(mask.count_nonzero()) / mask.numel()
     size = note.bytes_dense
     shape = note.shape or (0, 0)
     pruned = mask is not None
@@ -163,7 +163,7 @@ def _planned(part: Part, site: Site, mask: Tensor | None, misfit: str | None) ->
     pruned = mask is not None
     # What is zero before stays zero, and prune takes it first; only the counts may differ.
     kept = layer.mask if mask is None else mask
-    density = int(kept.sum()) / max(1, kept.numel())
+    density = int(kept.count_nonzero()) / max(1, kept.numel())
     shape = (int(kept.shape[0]), int(kept.shape[1]))
     item = layer.weight.element_size()
     format = packing.choose(kept, inferred=layer.inferred and not pruned) if density else "csr"

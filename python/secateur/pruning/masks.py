@@ -93,7 +93,7 @@ class Masks(Mapping[str, Tensor]):
     @property
     def kept(self) -> int:
         """How many weights are kept, in all."""
-        return sum(int(mask.sum()) for mask in self._masks.values())
+        return sum(int(mask.count_nonzero()) for mask in self._masks.values())
 
     @property
     def total(self) -> int:
@@ -202,7 +202,11 @@ class Masks(Mapping[str, Tensor]):
 
     def __str__(self) -> str:
         rows = [
-            (name, "x".join(map(str, mask.shape)), *_counts(int(mask.sum()), mask.numel()))
+            (
+                name,
+                "x".join(map(str, mask.shape)),
+                *_counts(int(mask.count_nonzero()), mask.numel()),
+            )
             for name, mask in self._masks.items()
         ]
         rows.append(("in all", "", *_counts(self.kept, self.total)))
