@@ -125,7 +125,7 @@ def measure_layers(
         for layer in layers:
             calls = [bind(x) for bind in layer.subject.binders]
             result: Any = calls[0]()
-            subject.check(result, x, layer.subject.pruned)
+            subject.check(result, x, layer.subject.pruned())
             candidates.append(Candidate(layer.key, calls))
             for name, binders in layer.peers.items():
                 calls = [bind(x) for bind in binders]
@@ -181,7 +181,7 @@ def _layer(
         return None
     # The libraries have no narrow values: their times stand beside the fp32 case.
     wanted = options.peers and case.values == "fp32" and format != "bitmap"
-    peers = teller.prepared(PEERS, made.pruned, case.cold) if wanted else {}
+    peers = teller.prepared(PEERS, made.pruned(), case.cold) if wanted else {}
     return Layer(case, format, made, peers)
 
 

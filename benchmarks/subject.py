@@ -26,7 +26,8 @@ class Subject:
     """One pruned and packed weight.
 
     Args:
-        pruned: the dense weight with its pruned positions zero, [out_features, in_features].
+        pruned: makes the dense weight with its pruned positions zero, [out_features, in_features];
+            kept, those of a large layer's cases would not fit in memory together.
         nonzeros: value slots in use.
         packed_bytes: bytes of the packed tensors.
         read_bytes: bytes of them that one call must read: all but the padding of the values.
@@ -34,7 +35,7 @@ class Subject:
         kernel: tells which kernel serves a number of rows.
     """
 
-    pruned: Tensor
+    pruned: Callable[[], Tensor]
     nonzeros: int
     packed_bytes: int
     read_bytes: int
@@ -83,9 +84,14 @@ def make(case: Case, weight: Tensor, name: str) -> Subject:
     binders = [binder(op, case.out_features, *each) for each in sets]
     if case.values != "fp32":
         check_kernel(binders[0], case)
-    exact = stored.float() if scale is None else stored * scale[:, None]
+
+    def pruned() -> Tensor:
+        again, scale = narrowed(weight, case.values)
+        exact = again.float() if scale is None else again * scale[:, None]
+        return exact * make_mask(case)
+
     return Subject(
-        pruned=exact * mask,
+        pruned=pruned,
         nonzeros=header.nnz,
         packed_bytes=sum(part.nbytes for part in parts),
         read_bytes=header.nnz * values.itemsize + sum(part.nbytes for part in parts[1:]),
