@@ -18,6 +18,7 @@ if __name__ == "__main__" and not __package__:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import (
+    conv,
     linear,
     machine,
     memory,
@@ -141,6 +142,14 @@ def measure_mlp(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say)
         say(line)
 
 
+def measure_conv(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
+    """Time convolutions of ResNet-50 against the dense libraries."""
+    sparsities = conv.SPARSITIES if chosen.sparsity is SPARSITIES else chosen.sparsity
+    images = (chosen.rows or [1])[0]
+    for line in conv.run(conv.Options(plan(chosen), sparsities=sparsities, images=images), say):
+        say(line)
+
+
 def measure_pack(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
     """Time packing against dense calls, and find its peak of memory."""
     costs = list(pack.run(selection(chosen), plan(chosen)))
@@ -162,6 +171,7 @@ def measure_memory(chosen: argparse.Namespace, _facts: Mapping[str, str], say: S
 
 WHATS = {
     "linear": measure_linear,
+    "conv": measure_conv,
     "mlp": measure_mlp,
     "pack": measure_pack,
     "memory": measure_memory,
@@ -201,7 +211,13 @@ def parser() -> argparse.ArgumentParser:
         "nothing kept unless --csv is given")  # fmt: skip
     add("--shapes", nargs="+", type=_checked(parse_shape), default=SHAPES, metavar="OUTxIN",
         help="of the layer; for mlp of the first of the two")  # fmt: skip
-    add("--rows", nargs="+", type=_checked(_positive), metavar="N", help="rows of x (tokens)")
+    add(
+        "--rows",
+        nargs="+",
+        type=_checked(_positive),
+        metavar="N",
+        help="rows of x (tokens); for conv, images of the batch",
+    )
     add("--sparsity", nargs="+", type=_checked(_share), default=SPARSITIES, metavar="S",
         help="shares of zeros, 0 to 1, of unstructured weights")  # fmt: skip
     add("--pattern", nargs="+", type=_checked(_pattern), default=PATTERNS, metavar="P",

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KERNELS = "tests/kernels/test_cpu_kernels.py"
 TESTS = {
     "linear": (KERNELS, "tests/kernels/test_types.py", "tests/kernels/test_edge_input.py"),
+    "conv": ("tests/kernels/test_conv_kernels.py",),
     "mlp": ("tests/kernels/test_mlp_kernels.py",),
     "pack": ("tests/formats",),
     "memory": (KERNELS,),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from benchmarks.peers import BASELINES, need
-from benchmarks.peers._onnx import matmul_model
+from benchmarks.peers._onnx import matmul_model, session
 from benchmarks.subject import Binder, Call, copies
 
 
@@ -26,15 +25,4 @@ def onnxruntime_dense(weight: Tensor, cold: bool) -> Sequence[Binder]:
 
         return bind
 
-    return [binder(_session(model)) for _ in copies((weight,), cold)]
-
-
-def _session(model: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    # Its idle threads would otherwise spin through the samples of the next candidate.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return [binder(session(model)) for _ in copies((weight,), cold)]

@@ -14,6 +14,20 @@ Tensor dispatch(const char* op, const char* overload, std::array<StableIValue, N
   return torch::stable::detail::to<Tensor>(stack[0]);
 }
 
+inline Tensor activated(const Tensor& y, const std::string& act) {
+  if (act == "relu") return dispatch<1>("aten::relu", "", {torch::stable::detail::from(y)});
+  if (act == "silu") return dispatch<1>("aten::silu", "", {torch::stable::detail::from(y)});
+  if (act == "gelu" || act == "gelu_tanh")
+    return dispatch<2>("aten::gelu", "",
+                       {torch::stable::detail::from(y),
+                        torch::stable::detail::from(std::string(act == "gelu" ? "none" : "tanh"))});
+  return y;
+}
+
+inline Tensor plus(const Tensor& y, const OptionalTensor& residual) {
+  return residual ? torch::stable::subtract(y, *residual, -1.0) : y;  // the stable ABI has no add
+}
+
 inline Act act_named(const std::string& act) {
   constexpr std::array<const char*, 5> kNames = {"none", "relu", "gelu", "gelu_tanh", "silu"};
   for (std::size_t i = 0; i < kNames.size(); ++i)

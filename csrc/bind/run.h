@@ -9,8 +9,10 @@
 
 namespace secateur::bind {
 
-// `args` are of the kernel's own type; `floats` of scratch go to every thread.
-inline void run(const Kernel& kernel, const void* args, const Split& split, std::int64_t floats) {
+// `args` are of the kernel's own type; `floats` of scratch go to every thread. `Pieces` is a Split,
+// or shares out as one does.
+template <class Pieces>
+void run(const Kernel& kernel, const void* args, const Pieces& split, std::int64_t floats) {
   auto work = [&](std::int64_t begin, std::int64_t end) {
     float* scratch = thread_scratch(floats);  // null: no memory; a throw must not leave a worker
     for (std::int64_t i = begin; i < end && scratch != nullptr; ++i)

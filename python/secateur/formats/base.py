@@ -15,7 +15,7 @@ from torch import Tensor
 
 from secateur._registry import Registry
 from secateur.formats.header import Header
-from secateur.formats.layout import Layout
+from secateur.formats.layout import DEFAULT_LAYOUT, Layout
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,10 @@ class Format(ABC):
             ValueError: if the shapes differ, the mask does not fit the format, there are too many
                 values, or the weight has none (device meta).
         """
+
+    def layout(self, mask: Tensor) -> Layout:
+        """Return how `pack` cuts a weight of this `mask` where it is not told."""
+        return DEFAULT_LAYOUT
 
     def slots(self, mask: Tensor) -> int:
         """Return how many value slots a fitting `mask` takes: kept weights, and fillers if any."""

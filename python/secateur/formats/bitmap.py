@@ -14,7 +14,7 @@ from secateur.formats._gather import Bools, Bytes, bools, check_count, new_value
 from secateur.formats.base import FORMATS, Format, Packed, check_weight
 from secateur.formats.csr import transposed
 from secateur.formats.header import Header, Section, assemble
-from secateur.formats.layout import DEFAULT_LAYOUT, Layout, csr_values_length, round_up
+from secateur.formats.layout import Layout, csr_values_length, round_up
 
 _STEP = 64  # bits of a row are whole steps, so that a kernel reads masks of any vector's width
 
@@ -28,7 +28,7 @@ class Bitmap(Format):
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the kept weights; see `Format.pack`. Of the layout only the row block matters."""
         check_weight(weight, mask)
-        layout = layout or DEFAULT_LAYOUT
+        layout = layout or self.layout(mask)
         out_features, in_features = mask.shape
         kept = bools(mask)
         before = np.zeros(out_features + 1, np.int64)

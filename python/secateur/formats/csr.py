@@ -34,13 +34,17 @@ class Csr(Format):
     name = "csr"
     code = 1
 
+    def layout(self, mask: Tensor) -> Layout:
+        """Return how `pack` cuts a weight of this `mask` where it is not told."""
+        return csr_layout(int(mask.count_nonzero()), *mask.shape)
+
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the kept weights; see `Format.pack`."""
         check_weight(weight, mask)
         out_features, in_features = mask.shape
         kept = int(mask.count_nonzero())
         check_count(kept)
-        layout = layout or csr_layout(kept, out_features, in_features)
+        layout = layout or self.layout(mask)
         values, picked = new_values(weight, csr_values_length(kept, out_features, in_features))
         pieces = _encode(bools(mask), numbers(weight), layout, picked)
         index = _assemble(pieces, (out_features, in_features), layout)

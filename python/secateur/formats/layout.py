@@ -55,6 +55,19 @@ def csr_layout(kept: int, out_features: int, in_features: int) -> Layout:
     return DEFAULT_LAYOUT
 
 
+def grouped(layout: Layout, out_features: int, groups: int) -> Layout:
+    """Return `layout` with row blocks that hold rows of one group each.
+
+    Args:
+        layout: how to cut a weight without groups.
+        out_features: rows of the weight; a multiple of `groups`.
+        groups: of a convolution; the first rows are the first group's.
+    """
+    rows = out_features // groups
+    most = min(layout.row_block, rows)
+    return Layout(layout.k_block, next(r for r in range(most, 0, -1) if rows % r == 0))
+
+
 def round_up(count: int, step: int) -> int:
     """Return the smallest multiple of `step` that is not below `count`."""
     return -(-count // step) * step

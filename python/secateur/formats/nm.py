@@ -80,11 +80,15 @@ class Nm(Format):
         """Return (N, M)."""
         return self._pattern_for(mask)
 
+    def layout(self, mask: Tensor) -> Layout:
+        """Return how `pack` cuts a weight of this `mask` where it is not told."""
+        return Layout(nm_k_block(self._pattern_for(mask)[1]), DEFAULT_LAYOUT.row_block)
+
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the kept weights; see `Format.pack`."""
         check_weight(weight, mask)
         n, m = self._pattern_for(mask)
-        layout = layout or Layout(nm_k_block(m), DEFAULT_LAYOUT.row_block)
+        layout = layout or self.layout(mask)
         if layout.k_block % m:
             raise ValueError(f"layout.k_block must be a multiple of M={m}, got {layout.k_block}")
 

@@ -40,10 +40,14 @@ class Sell(Format):
     name = "sell"
     code = 6
 
+    def layout(self, mask: Tensor) -> Layout:
+        """Return how `pack` cuts a weight of this `mask` where it is not told."""
+        return _LAYOUT
+
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the kept weights; see `Format.pack`."""
         check_weight(weight, mask)
-        layout = layout or _LAYOUT
+        layout = layout or self.layout(mask)
         out_features, in_features = mask.shape
         nnz = int(mask.count_nonzero())
         check_count(nnz)

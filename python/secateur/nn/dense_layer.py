@@ -43,6 +43,10 @@ def why_not(module: nn.Module) -> str | None:
     known = (nn.Linear.forward, MaskedLinear.forward)
     if isinstance(module, nn.Linear) and type(module).forward not in known:
         return f"{type(module).__name__} has a forward of its own"
+    return _unreadable(module)
+
+
+def _unreadable(module: nn.Module) -> str | None:
     weight = getattr(module, "weight_orig", None)
     if weight is None:
         weight = module.weight
@@ -97,6 +101,48 @@ def read(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
         weight = torch.where(kept, weight, zero).contiguous()
     trains = any(p.requires_grad for n, p in module.named_parameters() if "bias" not in n)
     return DenseLayer(weight, bias, kept.contiguous(), given is None, trains)
+
+
+def why_not_conv2d(module: nn.Module) -> str | None:
+    """Return why `module` cannot become a sparse 2-D convolution, or None if it can."""
+    if not isinstance(module, nn.Conv2d):
+        return f"{type(module).__name__} is not nn.Conv2d"
+    if type(module).forward is not nn.Conv2d.forward:
+        return f"{type(module).__name__} has a forward of its own"
+    if module.groups == module.in_channels and module.groups > 1:
+        return "it is depthwise, where dense is faster"
+    return _unreadable(module)
+
+
+def read_conv2d(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
+    """Read a dense convolution; its weight comes as [out, kh * kw * in / groups].
+
+    Args:
+        module: nn.Conv2d, plain, pruned by torch.nn.utils.prune, or with a parametrised weight.
+        mask: of the weight's shape, nonzero where a weight is kept; None: where it is not zero.
+
+    Raises:
+        TypeError: if the module is another kind of layer.
+        ValueError: if the mask has another shape than the weight.
+    """
+    reason = why_not_conv2d(module)
+    if reason is not None:
+        raise TypeError(f"conv: wanted an nn.Conv2d, got one that cannot convert: {reason}")
+    with torch.no_grad():
+        weight, given = _tensor(module, "weight")
+        bias, _ = _tensor(module, "bias")
+        assert weight is not None
+        if mask is not None:
+            _check_mask(mask, weight)
+            given = mask.to(weight.device) != 0
+        kept = weight != 0 if given is None else given
+        zero = torch.zeros((), dtype=weight.dtype, device=weight.device)
+        weight, kept = (
+            tensor.movedim(1, -1).flatten(1).contiguous()
+            for tensor in (torch.where(kept, weight, zero), kept)
+        )
+    trains = any(p.requires_grad for n, p in module.named_parameters() if "bias" not in n)
+    return DenseLayer(weight, bias, kept, given is None, trains)
 
 
 def _check_mask(mask: Tensor, weight: Tensor) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from secateur import ops
 from secateur.formats import FORMATS, Header, Packed
+from secateur.formats.layout import grouped
 
 # A mask that is only inferred from zeros may miss a kept weight that is zero by chance; a regular
 # format then fills the slot. More fillers than this fraction means that the pattern is not the
@@ -69,8 +70,12 @@ def choose(mask: Tensor, *, inferred: bool) -> str:
     return candidates(mask, inferred=inferred)[0]
 
 
-def pack(weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool) -> Packed:
+def pack(
+    weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool, groups: int = 1
+) -> Packed:
     """Pack `weight` [out, in] where `mask` (bool) is set; format None chooses.
+
+    With groups, of a convolution, no row block holds rows of two.
 
     Raises:
         ValueError: if the format is unknown or does not fit the mask.
@@ -80,7 +85,9 @@ def pack(weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool) ->
     reason = packer.fits(mask)
     if reason is not None:
         raise ValueError(f"format: {name!r} does not fit this mask: {reason}; use format='csr'")
-    return packer.pack(weight, mask)
+    if groups == 1:
+        return packer.pack(weight, mask)
+    return packer.pack(weight, mask, grouped(packer.layout(mask), len(mask), groups))
 
 
 def pattern(format: str, mask: Tensor) -> tuple[int, ...]:

@@ -3,9 +3,11 @@
 from secateur import _extension
 from secateur.ops.bitmap_linear import bitmap_linear
 from secateur.ops.bsr_linear import bsr_linear
+from secateur.ops.csr_conv2d import csr_conv2d
 from secateur.ops.csr_linear import csr_linear
 from secateur.ops.csr_mlp import csr_mlp
 from secateur.ops.masked_linear import masked_linear
+from secateur.ops.nm_conv2d import nm_conv2d
 from secateur.ops.nm_linear import nm_linear
 from secateur.ops.nm_mlp import nm_mlp
 from secateur.ops.rows_linear import rows_linear
@@ -14,9 +16,11 @@ from secateur.ops.sell_linear import sell_linear
 __all__ = [
     "bitmap_linear",
     "bsr_linear",
+    "csr_conv2d",
     "csr_linear",
     "csr_mlp",
     "masked_linear",
+    "nm_conv2d",
     "nm_linear",
     "nm_mlp",
     "rows_linear",

@@ -1,0 +1,205 @@
+"""A 2-D convolution on a packed sparse weight, with nn.Conv2d's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from secateur import ops
+from secateur.formats import Packed
+from secateur.nn import dense_layer, packing
+from secateur.nn.sparse_layer import SparseLayer
+
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+FORMATS = ("csr", "nm")  # those that have a convolution
+
+
+class SparseConv2d(SparseLayer):
+    """y = conv2d(x, W) + b with a packed W: drop-in for nn.Conv2d; state as of `SparseLayer`.
+
+    The weight [out, in / groups, kh, kw] is packed as a matrix [out, kh * kw * in / groups], the
+    channel fastest.
+
+    Attributes:
+        in_channels, out_channels, kernel_size, stride, dilation, groups, padding_mode: as of
+            nn.Conv2d.
+        padding: (left, right, top, bottom), in numbers, whatever nn.Conv2d was given.
+
+    Shape:
+        x [N, C, H, W] or [C, H, W] -> [N, out, H', W'], in x's dtype and memory format.
+    """
+
+    def __init__(  # noqa: PLR0913  nn.Conv2d's arguments
+        self,
+        packed: Packed,
+        bias: Tensor | None = None,
+        *,
+        kernel_size: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
+        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+        dilation: tuple[int, int] = (1, 1),
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+        trains: bool = True,
+    ) -> None:
+        super().__init__(packed, bias, trains=trains)
+        taps = kernel_size[0] * kernel_size[1]
+        if packed.in_features % taps or packed.out_features % groups:
+            raise ValueError(
+                f"packed: wanted columns that kernel_size {kernel_size} divides and rows that "
+                f"{groups} groups divide, got {packed.out_features} x {packed.in_features}"
+            )
+        self.in_channels = packed.in_features // taps * groups
+        self.out_channels = packed.out_features
+        self.kernel_size, self.stride, self.dilation = kernel_size, stride, dilation
+        self.padding, self.padding_mode, self.groups = padding, padding_mode, groups
+
+    @classmethod
+    def from_dense(
+        cls, conv: nn.Module, mask: Tensor | None = None, *, format: str | None = None
+    ) -> SparseConv2d:
+        """Pack the weight of a dense convolution; the layer itself is left as it is.
+
+        Args:
+            conv: nn.Conv2d, plain, pruned by torch.nn.utils.prune, or with a parametrised weight.
+            mask: of the weight's shape, nonzero where a weight is kept; None: where the weight is
+                not zero.
+            format: "csr" or "nm"; None: "nm" where every group of input channels obeys one N:M (N
+                KEPT of M), else "csr".
+
+        Raises:
+            TypeError: if `conv` is another kind of module.
+            ValueError: if the mask's shape is wrong or the format does not fit the mask.
+        """
+        layer = dense_layer.read_conv2d(conv, mask)
+        assert isinstance(conv, nn.Conv2d)
+        packed = _pack(layer.weight, layer.mask, format, conv.groups, inferred=layer.inferred)
+        kernel, stride, dilation = map(_pair, (conv.kernel_size, conv.stride, conv.dilation))
+        sparse = cls(
+            packed,
+            layer.bias,
+            kernel_size=kernel,
+            stride=stride,
+            padding=_numbers(conv),
+            dilation=dilation,
+            groups=conv.groups,
+            padding_mode=conv.padding_mode,
+            trains=layer.trains,
+        )
+        sparse.training = conv.training
+        return sparse
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight as a dense tensor [out, in / groups, kh, kw]; a copy, made at each access."""
+        channels = self.in_channels // self.groups
+        return self.matrix.reshape(self.out_channels, *self.kernel_size, channels).movedim(-1, 1)
+
+    def _packed(self, weight: Tensor, mask: Tensor, format: str | None) -> Packed:
+        return _pack(weight, mask, format, self.groups, inferred=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return conv2d(x, W) + b for x [N, C, H, W] or [C, H, W]."""
+        if x.dim() == 3:
+            y: Tensor = self(x[None])
+            return y[0]
+        values, buffers = self.values, self._buffers
+        dense = self._prepare(x)
+        wanted = None
+        if torch.is_autocast_enabled(x.device.type):
+            wanted = torch.get_autocast_dtype(x.device.type)
+            x = x if buffers["scale"] is not None else x.to(values.dtype)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = F.pad(x, padding, mode=self.padding_mode), (0, 0, 0, 0)
+        y = getattr(ops, f"{self.format}_conv2d")(
+            x,
+            values,
+            buffers["index"],
+            self.bias,
+            scale=buffers["scale"],
+            dense=dense,
+            transposed=buffers["transposed"],
+            out_channels=self.out_channels,
+            kernel_size=self.kernel_size,
+            stride=self.stride,
+            padding=padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
+        return y if wanted is None else y.to(wanted)
+
+    def to_dense(self) -> nn.Conv2d:
+        """Return an nn.Conv2d with this layer's weight (zeros and all), bias, and mode."""
+        left, right, top, bottom = self.padding
+        if left != right or top != bottom:
+            raise ValueError(
+                f"padding: nn.Conv2d takes it alike on both sides as numbers, this layer has "
+                f"{self.padding} (left, right, top, bottom)"
+            )
+        made: nn.Conv2d = nn.utils.skip_init(
+            nn.Conv2d,
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,
+            self.stride,
+            (top, left),
+            self.dilation,
+            self.groups,
+            bias=self.bias is not None,
+            padding_mode=self.padding_mode,
+            device=self.values.device,
+            dtype=self.values.dtype if self.scale is None else self.scale.dtype,
+        )
+        made.weight = nn.Parameter(self.weight, requires_grad=self.values.requires_grad)
+        if self.bias is not None:
+            made.bias = nn.Parameter(
+                self.bias.detach().clone(), requires_grad=self.bias.requires_grad
+            )
+        made.train(self.training)
+        return made
+
+    def extra_repr(self) -> str:
+        """Return nn.Conv2d's line, with sparsity and format."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, "
+            f"groups={self.groups}, bias={self.bias is not None}, "
+            f"padding_mode={self.padding_mode!r}, sparsity={self.sparsity:.3f}, "
+            f"format={self.format}"
+        )
+
+
+def _pack(
+    weight: Tensor, mask: Tensor, format: str | None, groups: int, *, inferred: bool
+) -> Packed:
+    """Pack a matrix [out, kh * kw * in / groups] in a format that has a convolution."""
+    if format is None:
+        found = packing.candidates(mask, inferred=inferred)
+        format = next(name for name in found if name in FORMATS)
+    elif format not in FORMATS:
+        raise ValueError(f"format: wanted {' or '.join(FORMATS)} for a convolution, got {format!r}")
+    return packing.pack(weight, mask, format, inferred=inferred, groups=groups)
+
+
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    first, second = numbers
+    return first, second
+
+
+def _numbers(conv: nn.Conv2d) -> tuple[int, int, int, int]:
+    """Return a convolution's padding as (left, right, top, bottom)."""
+    if conv.padding == "valid":
+        return 0, 0, 0, 0
+    if conv.padding == "same":
+        high, wide = (
+            dilation * (kernel - 1)
+            for dilation, kernel in zip(conv.dilation, conv.kernel_size, strict=True)
+        )
+        return wide // 2, wide - wide // 2, high // 2, high - high // 2
+    high, wide = (int(number) for number in conv.padding)
+    return wide, wide, high, high

@@ -1,0 +1,291 @@
+"""A convolution op over any packed format: schema, definition, shape rule and gradient.
+
+The definition unfolds x and is the linear op's from there on; so are the gradients. Kernels unfold
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torch.nn.grad as dense_gradients
+from torch import Tensor
+
+from secateur.formats import Header
+from secateur.ops import _reference
+from secateur.ops._call import ACTIVATIONS
+from secateur.ops._conv_call import ConvCall, check_conv
+from secateur.ops._linear import LinearOp
+
+_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
+
+_SCHEMA = (
+    "(Tensor x, Tensor values, Tensor index, Tensor? bias=None, Tensor? residual=None, "
+    "Tensor? scale=None, Tensor? dense=None, Tensor? transposed=None, *, int out_channels, "
+    "int[] kernel_size, int[] stride, int[] padding, int[] dilation, int groups=1, "
+    'str act="none") -> Tensor'
+)
+_ONES, _ZEROS = (1, 1), (0, 0, 0, 0)
+_NUMBERS = ("kernel_size", "stride", "padding", "dilation")
+
+
+class ConvOp:
+    """The 2-D convolution of one format: a call computes, see `__call__`.
+
+    Making one defines the format's ops in torch's namespace `secateur`. ``<format>_conv2d`` is
+    differentiable, ``_infer`` is the same without a gradient, ``_reference`` is the definition.
+
+    Args:
+        linear: the format's linear op, whose gradients are taken.
+    """
+
+    def __init__(self, linear: LinearOp) -> None:
+        self.format = linear.format
+        self.name = f"{linear.format.name}_conv2d"
+        for suffix in ("", "_infer", "_reference"):
+            name = self.name + suffix
+            implementation = self.reference if suffix == "_reference" else self.default
+            _LIBRARY.define(name + _SCHEMA, tags=(torch.Tag.pt2_compliant_tag,))
+            _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
+            torch.library.register_fake(f"secateur::{name}", self._fake, lib=_LIBRARY)
+        name = f"secateur::{self.name}"
+        torch.library.register_autograd(name, self._backward, setup_context=_save, lib=_LIBRARY)
+        namespace = torch.ops.secateur
+        self._train = getattr(namespace, self.name).default
+        self._infer = getattr(namespace, f"{self.name}_infer").default
+        self._dw = getattr(namespace, f"{linear.name}_dw").default
+        self._dx = getattr(namespace, f"{linear.name}_dx").default
+
+    def __call__(  # noqa: PLR0913  the schema's arguments
+        self,
+        x: Tensor,
+        values: Tensor,
+        index: Tensor,
+        bias: Tensor | None = None,
+        residual: Tensor | None = None,
+        scale: Tensor | None = None,
+        dense: Tensor | None = None,
+        transposed: Tensor | None = None,
+        *,
+        out_channels: int,
+        kernel_size: Sequence[int],
+        stride: Sequence[int] = _ONES,
+        padding: Sequence[int] = _ZEROS,
+        dilation: Sequence[int] = _ONES,
+        groups: int = 1,
+        act: str = "none",
+    ) -> Tensor:
+        """Return act(conv2d(x, W) + bias) + residual, summed over the kept positions of W only.
+
+        Args:
+            x: [N, C, H, W], floating, of either memory format; under autocast cast to the values'.
+            values: 1-D, of a `Packed` of the weight as [out, kh * kw * C / groups], the channel
+                fastest; floating, or int8 with a scale.
+            index: 1-D, uint8, of the same `Packed`.
+            bias: [out].
+            residual: [N, out, H', W'], added after the activation.
+            scale: [out], float32, see `LinearOp`.
+            dense: [out, C / groups, kh, kw], the same weight dense; see `LinearOp`.
+            transposed: `Format.transpose(index)`; without it each backward builds it anew.
+            out_channels: rows of W.
+            kernel_size: (kh, kw).
+            stride: (down, right).
+            padding: zeros around x: (left, right, top, bottom), as `torch.nn.functional.pad`.
+            dilation: (down, right).
+            groups: as of nn.Conv2d.
+            act: "none", "relu", "gelu", "gelu_tanh" or "silu".
+
+        Returns:
+            [N, out, H', W'], of x's dtype; H' or W' is 0 where the kernel is larger than x.
+
+        Raises:
+            TypeError: if a dtype is wrong.
+            ValueError: if anything else does not fit; the message names the argument.
+        """
+        if x.dtype != values.dtype and scale is None and torch.is_autocast_enabled(x.device.type):
+            x = x.to(values.dtype)
+        tensors: Any = (x, values, index, bias, residual, scale, dense, transposed)
+        numbers = map(list, (kernel_size, stride, padding, dilation))
+        options: Any = dict(zip(_NUMBERS, numbers, strict=True))
+        options |= {"out_channels": out_channels, "groups": groups, "act": act}
+        learns = torch.is_grad_enabled() and any(
+            t is not None and t.requires_grad for t in (x, values, bias, residual)
+        )
+        # A kernel sees neither of these.
+        strange = act not in ACTIVATIONS or values.dim() != 1
+        if strange or (values.dtype == torch.int8) != (scale is not None):
+            check_conv(self.name, self.format.code, ConvCall(*tensors, **options), None)
+        return self._run(self._train if learns else self._infer, tensors, options)
+
+    def _run(self, op: Any, tensors: Any, options: Any) -> Tensor:
+        result: Tensor
+        try:
+            result = op(*tensors, **options)
+        except RuntimeError:
+            # A compiled kernel can only raise this; what is wrong is said better here.
+            self._read(*tensors, **options)
+            raise
+        return result
+
+    def reference(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Check the schema's arguments and run the definition."""
+        call, header = self._read(*args, **kwargs)
+        wide = _reference.accumulator(call.x, call.values)
+        rows, columns = self.format.positions(call.index)
+        values = call.values[: header.nnz].to(wide)
+        if call.scale is not None:
+            values = values * call.scale[rows]
+        by_group = call.out_channels // call.groups
+        parts = []
+        for group, x in enumerate(unfolded(replace(call, x=call.x.to(wide)))):
+            mine = rows // by_group == group
+            local = rows[mine] - group * by_group
+            parts.append(_reference.sum_over_kept(x, values[mine], local, columns[mine], by_group))
+        y = torch.cat(parts, dim=1)
+        y = ACTIVATIONS[call.act].forward(y if call.bias is None else y + call.bias)
+        return _finished(call, y.reshape(call.x.shape[0], *call.out_size, -1).movedim(-1, 1))
+
+    def default(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What devices without a kernel run: dense where that was measured faster."""
+        call, header = self._read(*args, **kwargs)
+        if call.dense is None or header.verdict(call.rows) != "dense":
+            return self.reference(*args, **kwargs)
+        bias = None if call.bias is None else call.bias.to(call.x.dtype)
+        dense = call.dense.to(call.x.dtype)
+        shape: Any = {"stride": call.stride, "dilation": call.dilation, "groups": call.groups}
+        y = F.conv2d(call.padded(), dense, bias, **shape)
+        return _finished(call, ACTIVATIONS[call.act].forward(y))
+
+    def _read(self, *args: Any, **kwargs: Any) -> tuple[ConvCall, Header]:
+        call = ConvCall(*args, **kwargs)
+        header = Header.read(call.index)
+        check_conv(self.name, self.format.code, call, header)
+        return call, header
+
+    def _fake(self, *args: Any, **kwargs: Any) -> Tensor:
+        call = ConvCall(*args, **kwargs)
+        check_conv(self.name, self.format.code, call, None)
+        y = call.x.new_empty(call.y_shape)
+        return y.to(memory_format=_memory_format(call.x))
+
+    def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, values, index, bias, scale, transposed = ctx.saved_tensors
+        # The dispatcher drops trailing arguments that equal their defaults.
+        needs = (*ctx.needs_input_grad, False, False)
+        call = ConvCall(x, values, index, bias, None, scale, None, transposed, **ctx.options)
+        grad_pre = grad
+        if call.act != "none":
+            plain = {**ctx.options, "act": "none"}
+            pre = self._train(x, values, index, bias, None, scale, **plain)
+            grad_pre = ACTIVATIONS[call.act].backward(grad, pre)
+        grad_x = self._grad_x(call, grad_pre) if needs[0] else None
+        grad_values = self._grad_values(call, grad_pre) if needs[1] else None
+        grad_bias = None
+        if needs[3]:
+            grad_bias = _reference.grad_bias(grad_pre.movedim(1, -1), bias)
+        grad_residual = grad.to(ctx.residual_dtype) if needs[4] else None
+        return grad_x, grad_values, None, grad_bias, grad_residual, None, None, None
+
+    def _grad_x(self, call: ConvCall, grad: Tensor) -> Tensor:
+        values = call.values
+        if call.scale is not None:
+            grad, values = (
+                (grad * call.scale[:, None, None]).to(call.x.dtype),
+                values.to(call.x.dtype),
+            )
+        if call.groups > 1:
+            dense = self._dense(call, values)
+            shape = (call.x.shape[0], call.x.shape[1], *_padded_size(call))
+            options: Any = (list(call.stride), 0, list(call.dilation), call.groups)
+            padded = dense_gradients.conv2d_input(shape, dense, grad, *options)
+            return _cropped(call, padded)
+        rows = self._dx(
+            _pixels(grad), values, call.index, call.transposed, in_features=call.columns
+        )
+        return _cropped(call, folded(call, rows))
+
+    def _grad_values(self, call: ConvCall, grad: Tensor) -> Tensor:
+        grad = grad.to(call.values.dtype)
+        if call.groups == 1:
+            (x,) = unfolded(call)
+            return self._dw(_pixels(grad), x, call.index, call.values.numel())  # type: ignore[no-any-return]
+        channels = call.x.shape[1] // call.groups
+        shape = (call.out_channels, channels, *call.kernel_size)
+        options: Any = (list(call.stride), 0, list(call.dilation), call.groups)
+        dense = dense_gradients.conv2d_weight(call.padded().to(grad.dtype), shape, grad, *options)
+        rows, columns = self.format.positions(call.index)
+        result = call.values.new_zeros(call.values.numel())
+        return result.index_put(
+            (torch.arange(len(rows), device=rows.device),),
+            dense.movedim(1, -1).flatten(1)[rows, columns],
+        )
+
+    def _dense(self, call: ConvCall, values: Tensor) -> Tensor:
+        matrix = self.format.unpack(values, call.index)
+        channels = call.x.shape[1] // call.groups
+        return matrix.reshape(call.out_channels, *call.kernel_size, channels).movedim(-1, 1)
+
+
+def unfolded(call: ConvCall) -> list[Tensor]:
+    """Return for each group x as rows of weight columns: [N * H' * W', kh * kw * C / groups]."""
+    images, channels = call.x.shape[:2]
+    if call.rows == 0:
+        empty = call.x.new_empty(0, call.columns)
+        return [empty] * call.groups
+    kernel, dilation, stride = map(tuple, (call.kernel_size, call.dilation, call.stride))
+    columns = F.unfold(call.padded(), kernel, dilation, 0, stride)
+    taps = call.kernel_size[0] * call.kernel_size[1]
+    split = columns.view(images, call.groups, channels // call.groups, taps, -1)
+    by_group = split.permute(1, 0, 4, 3, 2).reshape(call.groups, call.rows, call.columns)
+    return list(by_group)
+
+
+def folded(call: ConvCall, rows: Tensor) -> Tensor:
+    """Return the sum of `rows`, one group's as of `unfolded`, at their pixels of the padded x."""
+    images, channels = call.x.shape[:2]
+    high, wide = _padded_size(call)
+    if call.rows == 0:
+        return rows.new_zeros(images, channels, high, wide)
+    taps = call.kernel_size[0] * call.kernel_size[1]
+    columns = rows.view(images, -1, taps, channels).permute(0, 3, 2, 1).flatten(1, 2)
+    kernel, dilation, stride = map(tuple, (call.kernel_size, call.dilation, call.stride))
+    return F.fold(columns, (high, wide), kernel, dilation, 0, stride)
+
+
+def _padded_size(call: ConvCall) -> tuple[int, int]:
+    left, right, top, bottom = call.padding
+    return call.x.shape[2] + top + bottom, call.x.shape[3] + left + right
+
+
+def _cropped(call: ConvCall, padded: Tensor) -> Tensor:
+    left, _, top, _ = call.padding
+    high, wide = call.x.shape[2:]
+    return padded[:, :, top : top + high, left : left + wide].contiguous()
+
+
+def _pixels(image: Tensor) -> Tensor:
+    """[N, C, H, W] to [N * H * W, C]."""
+    return image.movedim(1, -1).reshape(-1, image.shape[1])
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _finished(call: ConvCall, y: Tensor) -> Tensor:
+    y = y if call.residual is None else y + call.residual
+    return y.to(call.x.dtype).contiguous(memory_format=_memory_format(call.x))
+
+
+def _save(
+    ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Tensor
+) -> None:
+    x, values, index, bias, residual, scale, _dense, transposed = inputs
+    ctx.save_for_backward(x, values, index, bias, scale, transposed)
+    ctx.options = keyword_only_inputs
+    ctx.residual_dtype = None if residual is None else residual.dtype

@@ -1,0 +1,172 @@
+"""Every convolution kernel of the table, by name, on integer data: equal to F.conv2d or wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from secateur import _extension, ops
+from secateur.backends import cpu
+from secateur.formats import FORMATS, Layout, Packed
+from secateur.formats.layout import csr_layout, grouped
+from tests.support import data, judge
+
+pytestmark = pytest.mark.skipif(not _extension.load(), reason=_extension.reason())
+
+KERNELS = [k for k in cpu.kernels() if k.op.endswith("_conv2d")]
+Pair = tuple[int, int]
+
+
+@pytest.fixture(params=KERNELS, ids=lambda kernel: kernel.name)
+def kernel(request: pytest.FixtureRequest) -> cpu.Kernel:
+    found: cpu.Kernel = request.param
+    if not found.runnable:
+        pytest.skip(f"{found.name} needs {found.isa}; this machine has {cpu.isa()}")
+    return found
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything a convolution is made of, but its numbers."""
+
+    images: int = 1
+    groups: int = 1
+    channels: int = 4  # of a group
+    outputs: int = 8  # of a group
+    size: Pair = (9, 9)
+    kernel: Pair = (3, 3)
+    stride: Pair = (1, 1)
+    padding: tuple[int, int, int, int] = (1, 1, 1, 1)
+    dilation: Pair = (1, 1)
+    density: float = 0.5
+    channels_last: bool = False
+    residual: bool = False
+    act: str = "none"
+
+    def tensors(self, format: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """x, weight [O, C / groups, kh, kw], its mask as [O, kh * kw * C / groups], and bias."""
+        gen = data.generator(self.images + 7 * self.channels + 31 * self.outputs)
+        out, columns = self.groups * self.outputs, self.channels * self.kernel[0] * self.kernel[1]
+        x = data.integers((self.images, self.groups * self.channels, *self.size), gen)
+        weight = data.integers((out, self.channels, *self.kernel), gen)
+        mask = data.random_mask(out, columns, self.density, gen)
+        if format == "nm":
+            mask = data.nm_mask(out, columns, 2, 4, gen)
+        return x, weight, mask, data.integers((out,), gen)
+
+    def pack(self, format: str, weight: Tensor, mask: Tensor) -> Packed:
+        matrix = weight.movedim(1, -1).flatten(1)
+        layout = csr_layout(int(mask.sum()), *mask.shape) if format == "csr" else Layout()
+        return FORMATS.get(format).pack(matrix, mask, grouped(layout, len(mask), self.groups))
+
+    def dense(self, x: Tensor, weight: Tensor, mask: Tensor, bias: Tensor) -> Tensor:
+        kept = mask.view(len(mask), *self.kernel, -1).movedim(-1, 1)
+        padded = F.pad(x, self.padding).double()
+        pruned = weight.masked_fill(~kept, 0).double()
+        y = F.conv2d(padded, pruned, bias.double(), self.stride, 0, self.dilation, self.groups)
+        return (y.relu() if self.act == "relu" else y).to(x.dtype)
+
+    def fits(self) -> bool:
+        left, right, top, bottom = self.padding
+        high = self.size[0] + top + bottom - self.dilation[0] * (self.kernel[0] - 1)
+        wide = self.size[1] + left + right - self.dilation[1] * (self.kernel[1] - 1)
+        return high >= 1 and wide >= 1
+
+
+def check(kernel: cpu.Kernel, problem: Problem) -> None:
+    format = kernel.op.partition("_")[0]
+    x, weight, mask, bias = problem.tensors(format)
+    packed = problem.pack(format, weight, mask)
+    expected = problem.dense(x, weight, mask, bias)
+    residual = data.integers(expected.shape, data.generator(5)) if problem.residual else None
+    expected = expected if residual is None else expected + residual
+    x = data.nan_margins(x)
+    if problem.channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    with cpu.forced(kernel.name), torch.no_grad():
+        y = getattr(ops, kernel.op)(
+            x,
+            packed.values,
+            packed.index,
+            bias,
+            residual,
+            out_channels=len(bias),
+            kernel_size=problem.kernel,
+            stride=problem.stride,
+            padding=problem.padding,
+            dilation=problem.dilation,
+            groups=problem.groups,
+            act=problem.act,
+        )
+    judge.exact(y, expected)
+    if problem.channels_last and not x.is_contiguous():
+        assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+pair = st.tuples(st.integers(1, 4), st.integers(1, 4))
+few = st.tuples(st.integers(1, 3), st.integers(1, 3))
+problems = st.builds(
+    Problem,
+    images=st.integers(1, 3),
+    groups=st.integers(1, 3),
+    channels=st.sampled_from([4, 8, 20, 36]),
+    outputs=st.integers(1, 20),
+    size=st.tuples(st.integers(1, 19), st.integers(1, 75)),
+    kernel=pair,
+    stride=few,
+    padding=st.tuples(*[st.integers(0, 3)] * 4),
+    dilation=few,
+    density=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    channels_last=st.booleans(),
+    residual=st.booleans(),
+    act=st.sampled_from(["none", "relu"]),
+).filter(Problem.fits)
+
+
+@pytest.mark.parametrize("name", [kernel.name for kernel in KERNELS if kernel.runnable])
+@settings(max_examples=150, deadline=None)
+@given(problem=problems)
+def test_any_arguments(name: str, problem: Problem) -> None:
+    check(next(kernel for kernel in KERNELS if kernel.name == name), problem)
+
+
+@pytest.mark.parametrize("channels", [3, 64, 130])
+@pytest.mark.parametrize("width", [7, 14, 28, 56, 64, 65])
+@pytest.mark.parametrize("kernel_size", [(1, 1), (3, 3)], ids=str)
+def test_sizes_of_networks(
+    kernel: cpu.Kernel, width: int, channels: int, kernel_size: Pair
+) -> None:
+    if kernel.op.startswith("nm") and channels % 4:
+        channels += 4 - channels % 4
+    around = (kernel_size[0] // 2,) * 4
+    for stride in ((1, 1), (2, 2)):
+        for last in (False, True):
+            check(
+                kernel,
+                Problem(
+                    channels=channels,
+                    outputs=70,
+                    size=(width, width),
+                    kernel=kernel_size,
+                    stride=stride,
+                    padding=around,
+                    density=0.2,
+                    channels_last=last,
+                    residual=True,
+                ),
+            )
+
+
+def test_more_outputs_than_are_summed_together(kernel: cpu.Kernel) -> None:
+    check(kernel, Problem(channels=8, outputs=1100, size=(5, 6), density=0.3))
+    check(kernel, Problem(channels=4, outputs=700, groups=2, size=(5, 6), density=0.3))
+
+
+def test_the_table_covers_what_the_sources_say() -> None:
+    assert {kernel.op for kernel in KERNELS} == {"csr_conv2d", "nm_conv2d"}

@@ -1,0 +1,133 @@
+"""SparseConv2d: every argument of nn.Conv2d, state, training, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from secateur.nn import SparseConv2d, SparseLinear
+from tests.support import data, judge
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "1x1": {"kernel_size": 1},
+    "strided": {"stride": (2, 1), "padding": (1, 2)},
+    "same": {"padding": "same", "kernel_size": (2, 4), "dilation": (1, 2)},
+    "valid": {"padding": "valid"},
+    "grouped": {"groups": 2, "padding": 1},
+    "no bias": {"bias": False, "padding": 1},
+    "reflect": {"padding": (1, 2), "padding_mode": "reflect"},
+    "replicate": {"padding": (2, 1), "padding_mode": "replicate"},
+    "circular": {"padding": 1, "padding_mode": "circular"},
+}
+
+
+def conv(**changed: Any) -> nn.Conv2d:
+    """A convolution of whole numbers, half of its weights zero."""
+    gen = data.generator()
+    made = nn.Conv2d(8, 12, **{"kernel_size": 3, **changed})
+    mask = torch.rand(made.weight.shape, generator=gen) < 0.5
+    made.weight = nn.Parameter(data.integers(made.weight.shape, gen) * mask)
+    if made.bias is not None:
+        made.bias = nn.Parameter(data.integers((12,), gen))
+    return made
+
+
+def image(*shape: int) -> Tensor:
+    return data.integers(shape or (2, 8, 9, 10), data.generator(1))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS.keys())
+def test_every_argument_of_conv2d(arguments: dict[str, Any]) -> None:
+    dense = conv(**arguments)
+    sparse = SparseConv2d.from_dense(dense)
+    for last in (torch.contiguous_format, torch.channels_last):
+        x = image().contiguous(memory_format=last)
+        with torch.no_grad():
+            judge.exact(sparse(x), dense(x))
+    judge.exact(sparse(image(8, 9, 10)), dense(image(8, 9, 10)))
+    judge.exact(sparse.weight, dense.weight.detach())
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS.keys())
+def test_the_way_back_to_dense(arguments: dict[str, Any]) -> None:
+    sparse = SparseConv2d.from_dense(conv(**arguments)).eval()
+    if arguments.get("padding") == "same":
+        with pytest.raises(ValueError, match="padding"):
+            sparse.to_dense()
+        return
+    dense = sparse.to_dense()
+    assert not dense.training
+    judge.exact(dense(image()), sparse(image()))
+
+
+def test_gradients_are_those_of_the_dense_layer_at_the_kept_weights() -> None:
+    dense, x = conv(padding=1), image().requires_grad_()
+    sparse = SparseConv2d.from_dense(dense)
+    grad = data.integers(sparse(x).shape, data.generator(2))
+    sparse(x).backward(grad)
+    by_sparse, x.grad = x.grad, None
+    dense(x).backward(grad)
+    judge.exact(by_sparse, x.grad)
+    assert sparse.values.grad is not None
+    assert dense.weight.grad is not None
+    kept = sparse.mask.view(12, 3, 3, 8).movedim(-1, 1)
+    found = SparseConv2d.from_dense(dense)
+    with torch.no_grad():
+        found.values.copy_(sparse.values.grad)
+    judge.exact(found.weight, dense.weight.grad * kept)
+
+
+def test_state_goes_and_comes_with_another_mask() -> None:
+    sparse, other = (SparseConv2d.from_dense(conv(padding=1, groups=g)) for g in (1, 1))
+    with torch.no_grad():
+        dense = conv(padding=1)
+        dense.weight[:6] = 0
+    sparse.load_state_dict(SparseConv2d.from_dense(dense).state_dict())
+    judge.exact(sparse(image()), dense(image()))
+    for twin in (copy.deepcopy(other), pickle.loads(pickle.dumps(other))):
+        judge.exact(twin(image()), other(image()))
+
+
+def test_n_of_m_along_the_input_channels_is_packed_as_nm() -> None:
+    dense = conv(padding=1)
+    mask = data.nm_mask(12, 72, 2, 4, data.generator()).view(12, 3, 3, 8).movedim(-1, 1)
+    sparse = SparseConv2d.from_dense(dense, mask)
+    assert sparse.format == "nm"
+    with torch.no_grad():
+        dense.weight *= mask
+    judge.exact(sparse(image()), dense(image()))
+
+
+def test_narrow_values() -> None:
+    dense = conv(padding=1)
+    sparse = SparseConv2d.from_dense(dense).store(torch.bfloat16)
+    judge.exact(sparse(image()), dense(image()))
+    rounded = SparseConv2d.from_dense(dense).store(torch.int8)
+    again = nn.Conv2d(8, 12, 3, padding=1)
+    again.weight, again.bias = nn.Parameter(rounded.weight), dense.bias
+    assert torch.allclose(rounded(image()), again(image()), rtol=1e-5, atol=1e-4)
+
+
+def test_what_cannot_be_a_sparse_convolution_is_refused() -> None:
+    with pytest.raises(TypeError, match="depthwise"):
+        SparseConv2d.from_dense(nn.Conv2d(8, 8, 3, groups=8))
+    with pytest.raises(TypeError, match=r"Linear is not nn\.Conv2d"):
+        SparseConv2d.from_dense(nn.Linear(8, 8))
+    with pytest.raises(ValueError, match="format: wanted csr or nm"):
+        SparseConv2d.from_dense(conv(), format="bsr")
+    with pytest.raises(ValueError, match="kernel_size"):
+        packed = SparseLinear.from_dense(nn.Linear(10, 4))
+        SparseConv2d(packed_of(packed), kernel_size=(3, 3))
+
+
+def packed_of(layer: SparseLinear) -> Any:
+    from secateur.formats import Packed
+
+    return Packed(layer.format, layer.values.detach(), layer.index, 10, 4)

@@ -1,0 +1,133 @@
+"""Convolution ops: gradients, types, shape rules and refusals, with and without kernels."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from secateur import ops
+from secateur.formats import FORMATS, Layout
+from secateur.formats.layout import grouped
+from tests.support import data, judge
+
+FORMATS_WITH_CONV = ["csr", "nm"]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strided": {"stride": (2, 1), "padding": (1, 0, 2, 1)},
+    "dilated": {"dilation": (1, 2), "padding": (2, 2, 1, 1), "act": "silu"},
+    "grouped": {"groups": 2, "padding": (1, 1, 1, 1), "act": "relu"},
+}
+
+
+def problem(
+    name: str, groups: int = 1, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """x, values, index, the kept positions as a weight of ones, and bias."""
+    gen = data.generator()
+    channels, out, kernel = 4, 6, (2, 3)
+    columns = channels * kernel[0] * kernel[1]
+    weight = data.reals((out, columns), gen, dtype)
+    mask = data.mask_for(name, out, columns, gen)
+    packed = FORMATS.get(name).pack(weight, mask, grouped(Layout(), out, groups))
+    x = data.reals((2, groups * channels, 5, 6), gen, dtype)
+    kept = mask.view(out, *kernel, channels).movedim(-1, 1)
+    return x, packed.values, packed.index, kept, data.reals((out,), gen, dtype)
+
+
+def call(name: str, *tensors: Tensor | None, **options: Any) -> Tensor:
+    op = getattr(ops, f"{name}_conv2d")
+    y: Tensor = op(*tensors, out_channels=6, kernel_size=(2, 3), **options)
+    return y
+
+
+@pytest.mark.parametrize("name", FORMATS_WITH_CONV)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_gradients(name: str, options: dict[str, Any]) -> None:
+    x, values, index, _, bias = problem(name, options.get("groups", 1))
+    shape = call(name, x, values, index, bias, **options).shape
+    residual = data.reals(shape, data.generator(3), torch.float64)
+    leaves = [t.clone().requires_grad_() for t in (x, values, bias, residual)]
+
+    def run(x: Tensor, values: Tensor, bias: Tensor, residual: Tensor) -> Tensor:
+        return call(name, x, values, index, bias, residual, **options)
+
+    assert torch.autograd.gradcheck(run, leaves)
+
+
+@pytest.mark.parametrize("name", FORMATS_WITH_CONV)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_every_type_and_memory_format_is_near_the_dense_convolution(
+    name: str, options: dict[str, Any], dtype: torch.dtype
+) -> None:
+    x, values, index, _, bias = problem(name, options.get("groups", 1), dtype)
+    matrix = FORMATS.get(name).unpack(values, index).double()
+    dense = matrix.view(6, 2, 3, 4).movedim(-1, 1)
+    rest = {k: v for k, v in options.items() if k in ("stride", "dilation", "groups")}
+    padded = F.pad(x.double(), options.get("padding", (0, 0, 0, 0)))
+    pre = F.conv2d(padded, dense, bias.double(), **rest)
+    act = {"relu": torch.relu, "silu": F.silu}.get(options.get("act", "none"), lambda t: t)
+    size = F.conv2d(padded.abs(), dense.abs(), bias.double().abs(), **rest)
+    bound = 1.1 * (matrix.shape[1] + 4) * torch.finfo(torch.float32).eps * size
+    for last in (torch.contiguous_format, torch.channels_last):
+        with torch.no_grad():
+            y = call(name, x.contiguous(memory_format=last), values, index, bias, **options)
+        assert y.dtype == dtype
+        assert y.is_contiguous(memory_format=last)
+        unit = torch.finfo(dtype).eps * act(pre).abs()
+        assert ((y.double() - act(pre)).abs() <= bound + unit + 1e-7).all()
+
+
+@pytest.mark.parametrize("name", FORMATS_WITH_CONV)
+def test_infinity_at_a_pruned_position_is_not_seen(name: str) -> None:
+    x, _, _, kept, bias = problem(name, dtype=torch.float32)
+    kept[:, 0] = False
+    matrix = torch.ones(6, 24)
+    mask = kept.movedim(1, -1).flatten(1)
+    if FORMATS.get(name).fits(mask) is not None:
+        pytest.skip(f"{name} would fill what is pruned")
+    packed = FORMATS.get(name).pack(matrix, mask)
+    clean = call(name, x, packed.values, packed.index, bias)
+    x[:, 0] = float("inf")
+    judge.exact(call(name, x, packed.values, packed.index, bias), clean)
+
+
+def test_an_empty_batch_and_a_kernel_larger_than_x() -> None:
+    x, values, index, _, bias = problem("csr", dtype=torch.float32)
+    assert call("csr", x[:0], values, index, bias).shape == (0, 6, 4, 4)
+    assert call("csr", x[:, :, :1], values, index, bias).shape == (2, 6, 0, 4)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # inductor imports it
+@pytest.mark.unpoisoned
+def test_compiles_without_a_break() -> None:
+    x, values, index, _, bias = problem("csr", dtype=torch.float32)
+    compiled = torch.compile(lambda x: call("csr", x, values, index, bias), fullgraph=True)
+    judge.exact(compiled(x), call("csr", x, values, index, bias))
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "three dimensions": ({"x": torch.ones(4, 5, 6)}, r"x must be \[N, C, H, W\]"),
+    "other channels": ({"x": torch.ones(2, 5, 5, 6)}, "features but the weight expects"),
+    "stride 0": ({"stride": (0, 1)}, "stride must be 2 whole numbers of at least 1"),
+    "padding of two": ({"padding": (1, 1)}, "padding must be 4 whole numbers"),
+    "negative padding": ({"padding": (-1, 0, 0, 0)}, "padding must be 4 whole numbers"),
+    "dilation 0": ({"dilation": (1, 0)}, "dilation must be 2 whole numbers"),
+    "groups": ({"groups": 4}, "groups must divide the channels"),
+    "activation": ({"act": "tanh"}, "act must be one of"),
+    "bias": ({"bias": torch.ones(5)}, "bias must be"),
+    "residual": ({"residual": torch.ones(2, 6, 1, 1)}, "residual must be"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
+    x, values, index, _, bias = problem("csr", dtype=torch.float32)
+    named = {"x": x, "values": values, "index": index, "bias": bias, **change}
+    with pytest.raises(ValueError, match=re.compile("csr_conv2d.*" + message, re.DOTALL)):
+        ops.csr_conv2d(**{"out_channels": 6, "kernel_size": (2, 3), **named})
