@@ -147,7 +147,9 @@ class ConvOp:
             parts.append(_reference.sum_over_kept(x, values[mine], local, columns[mine], by_group))
         y = torch.cat(parts, dim=1)
         y = ACTIVATIONS[call.act].forward(y if call.bias is None else y + call.bias)
-        return _finished(call, y.reshape(call.x.shape[0], *call.out_size, -1).movedim(-1, 1))
+        return _finished(
+            call, y.reshape(call.x.shape[0], *call.out_size, call.out_channels).movedim(-1, 1)
+        )
 
     def default(self, *args: Any, **kwargs: Any) -> Tensor:
         """What devices without a kernel run: dense where that was measured faster."""
