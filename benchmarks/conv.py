@@ -18,7 +18,6 @@ from benchmarks.timing import Candidate, Plan, Samples, fastest, measure, ratio
 from secateur.nn.sparse_conv2d import SparseConv2d
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
-COLUMNS = tuple(f"{sparsity:.0%}" for sparsity in SPARSITIES)
 
 
 @dataclass(frozen=True)
@@ -142,6 +141,8 @@ def compared(
     conv = torch.nn.Conv2d(
         shape.channels, shape.outputs, shape.kernel, shape.stride, shape.kernel // 2, bias=False
     ).eval()
+    with torch.no_grad():
+        conv.weight.copy_(torch.randn(conv.weight.shape, generator=generator))
     x = torch.randn(options.images, shape.channels, shape.size, shape.size, generator=generator)
     with torch.inference_mode():
         calls = dense_calls(conv, x, say)

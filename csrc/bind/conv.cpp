@@ -23,8 +23,8 @@ Tensor by_reference(const char* op, const ConvCall& c) {
 }
 
 Tensor by_dense(const ConvCall& c) {
-  const Tensor x =
-      dispatch<3>("aten::constant_pad_nd", "", {from(c.layer.x), from(c.padding), from(0.0)});
+  const bool padded = std::ranges::any_of(c.padding, [](auto i) { return i > 0; });
+  const Tensor x = padded ? torch::stable::pad(c.layer.x, c.padding) : c.layer.x;
   const Tensor y = dispatch<7>("aten::conv2d", "",
                                {from(x), from(*c.layer.dense), from(c.layer.bias), from(c.stride),
                                 from(Ints{0, 0}), from(c.dilation), from(c.groups)});
@@ -93,7 +93,8 @@ bool same_shape(const Tensor& a, const Tensor& b) {
   return same;
 }
 
-// Tiles of positions are the rows that a Split shares out, kRowsTogether for each.
+// Shares out tiles of positions as a Split does rows, kRowsTogether for each; its parts count
+// tiles.
 struct TileSplit {
   Split split;
   std::int64_t parts;
@@ -139,8 +140,7 @@ Tensor conv2d(const KernelTable& table, Format format, const char* reference, co
       .wide = wide,
       .channels_last = channels_last,
   };
-  const std::int64_t tiles = images * conv_tiles(args);
-  const TileSplit split(h, tiles);
+  const TileSplit split(h, images * conv_tiles(args));
   run(*kernel, &args, split, conv_scratch(args));
   return y;
 }

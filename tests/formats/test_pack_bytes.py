@@ -22,11 +22,15 @@ SHAPES = [(1, 1), (5, 4), (33, 120), (20, 257), (70, 130)]
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_csr_is_packed_as_one_number_at_a_time(layout: Layout, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("name", ["bitmap", "csr", "sell"])
+def test_any_mask_is_packed_as_one_number_at_a_time(
+    name: str, layout: Layout, shape: tuple[int, int]
+) -> None:
     weight = data.reals(shape, data.generator(1))
+    slow = getattr(slow_pack, name)
     for mask in data.masks(*shape, data.generator()).values():
-        packed = CSR.pack(weight, mask, layout)
-        values, index = slow_pack.csr(weight, mask, layout.k_block, layout.row_block)
+        packed = FORMATS.get(name).pack(weight, mask, layout)
+        values, index = slow(weight, mask, layout.k_block, layout.row_block)
         judge.exact(packed.values, values)
         judge.exact(packed.index, index)
 
@@ -55,28 +59,6 @@ def test_nm_is_packed_as_one_number_at_a_time(n: int, m: int, row_block: int) ->
             values, index = slow_pack.nm(weight, mask, n, m, (k_block, row_block))
             judge.exact(packed.values, values)
             judge.exact(packed.index, index)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_bitmap_is_packed_as_one_number_at_a_time(shape: tuple[int, int]) -> None:
-    weight = data.reals(shape, data.generator(1))
-    for mask in data.masks(*shape, data.generator()).values():
-        for cut in ((128, 256), (64, 3)):
-            packed = BITMAP.pack(weight, mask, Layout(*cut))
-            values, index = slow_pack.bitmap(weight, mask, cut)
-            judge.exact(packed.values, values)
-            judge.exact(packed.index, index)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_sell_is_packed_as_one_number_at_a_time(layout: Layout, shape: tuple[int, int]) -> None:
-    weight = data.reals(shape, data.generator(1))
-    for mask in data.masks(*shape, data.generator()).values():
-        packed = SELL.pack(weight, mask, layout)
-        values, index = slow_pack.sell(weight, mask, layout.k_block, layout.row_block)
-        judge.exact(packed.values, values)
-        judge.exact(packed.index, index)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -90,6 +90,7 @@ def check(kernel: cpu.Kernel, problem: Problem) -> None:
     if problem.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     with cpu.forced(kernel.name), torch.no_grad():
+        assert cpu.pick(kernel.op, packed.index, 1) == kernel.name
         y = getattr(ops, kernel.op)(
             x,
             packed.values,

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from secateur import ops
-from secateur.formats import FORMATS, Layout
+from secateur.backends import cpu
+from secateur.formats import FORMATS, Layout, with_verdicts
 from secateur.formats.layout import grouped
-from tests.support import data, judge
+from tests.support import data, judge, truth
 
 FORMATS_WITH_CONV = ["csr", "nm"]
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -66,21 +67,31 @@ def test_every_type_and_memory_format_is_near_the_dense_convolution(
     name: str, options: dict[str, Any], dtype: torch.dtype
 ) -> None:
     x, values, index, _, bias = problem(name, options.get("groups", 1), dtype)
-    matrix = FORMATS.get(name).unpack(values, index).double()
-    dense = matrix.view(6, 2, 3, 4).movedim(-1, 1)
-    rest = {k: v for k, v in options.items() if k in ("stride", "dilation", "groups")}
-    padded = F.pad(x.double(), options.get("padding", (0, 0, 0, 0)))
-    pre = F.conv2d(padded, dense, bias.double(), **rest)
-    act = {"relu": torch.relu, "silu": F.silu}.get(options.get("act", "none"), lambda t: t)
-    size = F.conv2d(padded.abs(), dense.abs(), bias.double().abs(), **rest)
-    bound = 1.1 * (matrix.shape[1] + 4) * torch.finfo(torch.float32).eps * size
+    dense = FORMATS.get(name).unpack(values, index).view(6, 2, 3, 4).movedim(-1, 1)
+    geometry = {k: v for k, v in options.items() if k in ("stride", "dilation", "groups")}
+    padded = F.pad(x, options.get("padding", (0, 0, 0, 0)))
+    known = truth.conv2d(padded, dense, bias, options.get("act", "none"), **geometry)
     for last in (torch.contiguous_format, torch.channels_last):
         with torch.no_grad():
             y = call(name, x.contiguous(memory_format=last), values, index, bias, **options)
         assert y.dtype == dtype
         assert y.is_contiguous(memory_format=last)
-        unit = torch.finfo(dtype).eps * act(pre).abs()
-        assert ((y.double() - act(pre)).abs() <= bound + unit + 1e-7).all()
+        judge.within_bound(y, known)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_the_dense_copy_runs_where_it_was_measured_faster(options: dict[str, Any]) -> None:
+    x, values, index, kept, bias = problem("csr", options.get("groups", 1), torch.float32)
+    dense = torch.full(kept.shape, 2.0)  # another weight, so that it shows which one ran
+    geometry = {k: v for k, v in options.items() if k in ("stride", "dilation", "groups")}
+    padded = F.pad(x, options.get("padding", (0, 0, 0, 0)))
+    known = truth.conv2d(padded, dense, bias, options.get("act", "none"), **geometry)
+    pixels = known.y.numel() // 6
+    measured = with_verdicts(index, {pixels: "dense"}, cpu.machine())
+    judge.within_bound(call("csr", x, values, measured, bias, dense=dense, **options), known)
+    other = with_verdicts(index, {pixels: "sparse"}, cpu.machine())
+    without = call("csr", x, values, index, bias, **options)
+    judge.exact(call("csr", x, values, other, bias, dense=dense, **options), without)
 
 
 @pytest.mark.parametrize("name", FORMATS_WITH_CONV)

@@ -71,8 +71,8 @@ def nm(weight: Tensor, mask: Tensor, n: int, m: int, cut: tuple[int, int]) -> tu
     return values, _index(2, fields, [(b"", 0)] * 3 + [(packed, len(packed))])
 
 
-def bitmap(weight: Tensor, mask: Tensor, cut: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return (values, index) of the bitmap format; `cut` is (k_block, row_block)."""
+def bitmap(weight: Tensor, mask: Tensor, k_block: int, row_block: int) -> tuple[Tensor, Tensor]:
+    """Return (values, index) of the bitmap format."""
     out, in_ = mask.shape
     kept = mask.tolist()
     order: list[tuple[int, int]] = []
@@ -84,7 +84,7 @@ def bitmap(weight: Tensor, mask: Tensor, cut: tuple[int, int]) -> tuple[Tensor, 
         order += [(row, k) for k in columns]
     step = max(16, -(-out * in_ // 64))
     length = -(-(len(order) + 16) // step) * step
-    fields = (in_, out, len(order), *cut, 0, 0, 0)
+    fields = (in_, out, len(order), k_block, row_block, 0, 0, 0)
     sections = [(b"", 0), (first, len(first)), (b"", 0), (bits, len(bits))]
     return _values(weight, order, length), _index(5, fields, sections)
 

@@ -57,6 +57,19 @@ def linear(
     )
 
 
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor, act: str = "none", **geometry: object) -> Truth:
+    """Return act(conv2d(x, W) + bias) for finite x, padded already, and W [out, in, kh, kw].
+
+    `geometry` is F.conv2d's stride, dilation and groups.
+    """
+    wide, dense, shift = x.double(), weight.double(), bias.double()[:, None, None]
+    kept_sum: Tensor = F.conv2d(wide, dense, None, **geometry)  # type: ignore[arg-type]
+    absolute = F.conv2d(wide.abs(), dense.abs(), None, **geometry)  # type: ignore[arg-type]
+    pre, none = kept_sum + shift, torch.zeros_like(kept_sum)
+    terms = weight[0].numel()
+    return Truth(activation(act, pre), pre, absolute, terms, none + shift.abs(), none, act)
+
+
 def grad_x(grad_y: Tensor, weight: Tensor, mask: Tensor) -> Truth:
     """Return grad_y W for grad_y [..., out]."""
     return linear(grad_y, weight.T, mask.T)

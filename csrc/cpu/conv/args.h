@@ -37,8 +37,8 @@ struct Axis {
 };
 
 struct ConvArgs {
-  LinearArgs
-      layer;  // the weight as [out, kernel_h * kernel_w * channels / groups]; rows: of images
+  // The weight as [out, kernel_h * kernel_w * channels / groups]; its rows are images.
+  LinearArgs layer;
   std::int64_t channels, groups;
   Axis high, wide;
   bool channels_last;  // x, y and the residual

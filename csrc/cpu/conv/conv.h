@@ -120,7 +120,7 @@ void conv_positions(const Image& image, const Part& part, std::int64_t n, std::i
   }
 }
 
-// `part` counts rows in sixteenths of a tile's piece: see bind/conv.cpp.
+// `part` counts tiles, image after image, where a linear layer's counts rows.
 template <class Blocks>
 void conv_run(const ConvArgs& c, const Part& part, float* scratch) {
   Image image(c, scratch);

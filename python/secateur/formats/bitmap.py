@@ -39,14 +39,7 @@ class Bitmap(Format):
         source = numbers(weight)
         for start, end in layout.row_spans(out_features):
             picked[before[start] : before[end]] = source[start:end][kept[start:end]]
-        header = Header(
-            format=self.code,
-            in_features=in_features,
-            out_features=out_features,
-            nnz=nnz,
-            k_block=layout.k_block,
-            row_block=layout.row_block,
-        )
+        header = Header.of(self.code, mask.shape, nnz, layout)
         first, bits = before[:-1].astype("<u4"), _bits(kept)
         pieces = {"rows": Section(first, first.nbytes), "columns": Section(bits, bits.nbytes)}
         index = assemble(header, pieces).to(weight.device)

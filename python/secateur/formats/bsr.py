@@ -73,16 +73,7 @@ class Bsr(Format):
                 f"layout: bsr {r}x{c} needs row_block a multiple of {r} and k_block of {c}, got "
                 f"{layout.row_block} and {layout.k_block}"
             )
-        header = Header(
-            format=self.code,
-            in_features=in_features,
-            out_features=out_features,
-            nnz=slots,
-            k_block=layout.k_block,
-            row_block=layout.row_block,
-            n=r,
-            m=c,
-        )
+        header = Header.of(self.code, mask.shape, slots, layout, shape)
         grid = _grid(blocks, header)
         rows, columns = _places(grid, header)
         places = torch.from_numpy(rows * in_features + columns).to(weight.device)

@@ -175,9 +175,8 @@ def _assemble(
     layout: Layout,
     perm: npt.NDArray[np.int32] | None = None,
 ) -> Tensor:
-    out_features, in_features = shape
     nnz = len(pieces.columns)
-    length = csr_values_length(nnz, out_features, in_features)
+    length = csr_values_length(nnz, *shape)
     sections = {
         "table": _section(np.array(pieces.table, "<u4")),
         "rows": _section(np.concatenate(pieces.rows)),
@@ -186,15 +185,7 @@ def _assemble(
     }
     if perm is not None:
         sections["perm"] = _section(perm)
-    header = Header(
-        format=Csr.code,
-        in_features=in_features,
-        out_features=out_features,
-        nnz=nnz,
-        k_block=layout.k_block,
-        row_block=layout.row_block,
-    )
-    return assemble(header, sections)
+    return assemble(Header.of(Csr.code, shape, nnz, layout), sections)
 
 
 def _section(data: npt.NDArray[np.generic]) -> Section:

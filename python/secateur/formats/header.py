@@ -59,6 +59,36 @@ class Header:
     spare_end: int = 0
 
     @classmethod
+    def of(
+        cls,
+        format: int,
+        shape: tuple[int, ...],
+        nnz: int,
+        layout: Layout,
+        pattern: tuple[int, int] = (0, 0),
+    ) -> Header:
+        """Return the header of a weight before its sections are known.
+
+        Args:
+            format: the format's code.
+            shape: (out, in).
+            nnz: value slots in use.
+            layout: how it is cut.
+            pattern: n and m, as the format means them.
+        """
+        (out_features, in_features), (n, m) = shape, pattern
+        return cls(
+            format=format,
+            in_features=in_features,
+            out_features=out_features,
+            nnz=nnz,
+            k_block=layout.k_block,
+            row_block=layout.row_block,
+            n=n,
+            m=m,
+        )
+
+    @classmethod
     def read(cls, index: Tensor) -> Header:
         """Read and check the header.
 

@@ -97,16 +97,7 @@ class Nm(Format):
         check_count(nnz)
         values, picked = new_values(weight, nnz + VALUE_PADDING)
         codes = _encode(bools(mask), numbers(weight), (n, m), layout, picked)
-        header = Header(
-            format=self.code,
-            in_features=in_features,
-            out_features=out_features,
-            nnz=nnz,
-            k_block=layout.k_block,
-            row_block=layout.row_block,
-            n=n,
-            m=m,
-        )
+        header = Header.of(self.code, mask.shape, nnz, layout, (n, m))
         index = assemble(header, {"columns": Section(codes, codes.nbytes)})
         device = weight.device
         return Packed(self.name, values.to(device), index.to(device), in_features, out_features)

@@ -68,14 +68,7 @@ class Sell(Format):
             rows.append(order.astype("<u2"))
             counts.append(lengths.astype("<u2"))
             first += len(places)
-        header = Header(
-            format=self.code,
-            in_features=in_features,
-            out_features=out_features,
-            nnz=nnz,
-            k_block=layout.k_block,
-            row_block=layout.row_block,
-        )
+        header = Header.of(self.code, mask.shape, nnz, layout)
         pieces = {
             "table": np.array(table, "<u4"),
             "rows": np.concatenate(rows),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
 from secateur.nn.attention import SparseMultiheadAttention
+from secateur.nn.sparse_conv2d import SparseConv2d
 from secateur.nn.sparse_linear import SparseLinear
 
 HOOKS = (
@@ -139,7 +140,7 @@ def sparse_modules(model: nn.Module) -> Iterator[tuple[str, SparseLinear]]:
 
 
 def to_dense(model: nn.Module) -> nn.Module:
-    """Return a copy of `model` with nn.Linear and nn.MultiheadAttention for its sparse layers.
+    """Return a copy of `model` with torch's own layers for its sparse ones.
 
     Zeros stay zeros; a layer that was a Conv1D comes back as the nn.Linear it equals.
 
@@ -148,6 +149,6 @@ def to_dense(model: nn.Module) -> nn.Module:
     """
     swaps: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
-        if isinstance(module, SparseMultiheadAttention | SparseLinear):
+        if isinstance(module, SparseMultiheadAttention | SparseLinear | SparseConv2d):
             swaps[module] = module.to_dense()
     return swap(model, swaps, inplace=False)

@@ -60,6 +60,7 @@ def _unreadable(module: nn.Module) -> str | None:
     return None
 
 
+@torch.no_grad()
 def _tensor(module: nn.Module, name: str) -> tuple[Tensor | None, Tensor | None]:
     """Return the tensor `name` as the forward sees it, and the mask that the module has for it."""
     if name == "weight" and isinstance(module, MaskedLinear):
@@ -87,20 +88,11 @@ def read(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
     reason = why_not(module)
     if reason is not None:
         raise TypeError(f"linear: wanted {SUPPORTED}, got one that cannot convert: {reason}")
-    with torch.no_grad():
-        weight, given = _tensor(module, "weight")
-        bias, _ = _tensor(module, "bias")
-        assert weight is not None
-        if is_conv1d(module):
-            weight, given = weight.t(), None if given is None else given.t()
-        if mask is not None:
-            _check_mask(mask, weight)
-            given = mask.to(weight.device) != 0
-        kept = weight != 0 if given is None else given
-        zero = torch.zeros((), dtype=weight.dtype, device=weight.device)
-        weight = torch.where(kept, weight, zero).contiguous()
-    trains = any(p.requires_grad for n, p in module.named_parameters() if "bias" not in n)
-    return DenseLayer(weight, bias, kept.contiguous(), given is None, trains)
+    weight, given = _tensor(module, "weight")
+    assert weight is not None
+    if is_conv1d(module):
+        weight, given = weight.t(), None if given is None else given.t()
+    return _layer(module, weight, given, mask)
 
 
 def why_not_conv2d(module: nn.Module) -> str | None:
@@ -128,21 +120,27 @@ def read_conv2d(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
     reason = why_not_conv2d(module)
     if reason is not None:
         raise TypeError(f"conv: wanted an nn.Conv2d, got one that cannot convert: {reason}")
-    with torch.no_grad():
-        weight, given = _tensor(module, "weight")
-        bias, _ = _tensor(module, "bias")
-        assert weight is not None
-        if mask is not None:
-            _check_mask(mask, weight)
-            given = mask.to(weight.device) != 0
-        kept = weight != 0 if given is None else given
-        zero = torch.zeros((), dtype=weight.dtype, device=weight.device)
-        weight, kept = (
-            tensor.movedim(1, -1).flatten(1).contiguous()
-            for tensor in (torch.where(kept, weight, zero), kept)
-        )
+    weight, given = _tensor(module, "weight")
+    assert weight is not None
+    layer = _layer(module, weight, given, mask)
+    weight, kept = (t.movedim(1, -1).flatten(1).contiguous() for t in (layer.weight, layer.mask))
+    return layer._replace(weight=weight, mask=kept)
+
+
+@torch.no_grad()
+def _layer(
+    module: nn.Module, weight: Tensor, given: Tensor | None, mask: Tensor | None
+) -> DenseLayer:
+    """Return what `module` is; `mask` is shaped like `weight`, and wins over `given`."""
+    bias, _ = _tensor(module, "bias")
+    if mask is not None:
+        _check_mask(mask, weight)
+        given = mask.to(weight.device) != 0
+    kept = weight != 0 if given is None else given
+    zero = torch.zeros((), dtype=weight.dtype, device=weight.device)
+    weight = torch.where(kept, weight, zero).contiguous()
     trains = any(p.requires_grad for n, p in module.named_parameters() if "bias" not in n)
-    return DenseLayer(weight, bias, kept, given is None, trains)
+    return DenseLayer(weight, bias, kept.contiguous(), given is None, trains)
 
 
 def _check_mask(mask: Tensor, weight: Tensor) -> None:

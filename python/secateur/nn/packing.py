@@ -139,3 +139,14 @@ def linear(format: str) -> Callable[..., Tensor]:
     """Return the op that multiplies with weights of this format."""
     op: Callable[..., Tensor] = getattr(ops, f"{format}_linear")
     return op
+
+
+def conv2d(format: str) -> Callable[..., Tensor]:
+    """Return the op that convolves with weights of this format."""
+    op: Callable[..., Tensor] = getattr(ops, f"{format}_conv2d")
+    return op
+
+
+def convolved() -> list[str]:
+    """Return the formats that have a convolution."""
+    return [name for name in FORMATS.names() if hasattr(ops, f"{name}_conv2d")]

@@ -9,13 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from secateur import ops
 from secateur.formats import Packed
 from secateur.nn import dense_layer, packing
 from secateur.nn.sparse_layer import SparseLayer
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
-FORMATS = ("csr", "nm")  # those that have a convolution
 
 
 class SparseConv2d(SparseLayer):
@@ -116,7 +114,7 @@ class SparseConv2d(SparseLayer):
         padding = self.padding
         if self.padding_mode != "zeros":
             x, padding = F.pad(x, padding, mode=self.padding_mode), (0, 0, 0, 0)
-        y = getattr(ops, f"{self.format}_conv2d")(
+        y = packing.conv2d(self.format)(
             x,
             values,
             buffers["index"],
@@ -134,7 +132,11 @@ class SparseConv2d(SparseLayer):
         return y if wanted is None else y.to(wanted)
 
     def to_dense(self) -> nn.Conv2d:
-        """Return an nn.Conv2d with this layer's weight (zeros and all), bias, and mode."""
+        """Return an nn.Conv2d with this layer's weight (zeros and all), bias, and mode.
+
+        Raises:
+            ValueError: if the padding is not alike on both sides, as that of "same" may be.
+        """
         left, right, top, bottom = self.padding
         if left != right or top != bottom:
             raise ValueError(
@@ -150,18 +152,10 @@ class SparseConv2d(SparseLayer):
             (top, left),
             self.dilation,
             self.groups,
-            bias=self.bias is not None,
             padding_mode=self.padding_mode,
-            device=self.values.device,
-            dtype=self.values.dtype if self.scale is None else self.scale.dtype,
+            **self._made_like,
         )
-        made.weight = nn.Parameter(self.weight, requires_grad=self.values.requires_grad)
-        if self.bias is not None:
-            made.bias = nn.Parameter(
-                self.bias.detach().clone(), requires_grad=self.bias.requires_grad
-            )
-        made.train(self.training)
-        return made
+        return self._filled(made)
 
     def extra_repr(self) -> str:
         """Return nn.Conv2d's line, with sparsity and format."""
@@ -180,9 +174,10 @@ def _pack(
     """Pack a matrix [out, kh * kw * in / groups] in a format that has a convolution."""
     if format is None:
         found = packing.candidates(mask, inferred=inferred)
-        format = next(name for name in found if name in FORMATS)
-    elif format not in FORMATS:
-        raise ValueError(f"format: wanted {' or '.join(FORMATS)} for a convolution, got {format!r}")
+        format = next(name for name in found if name in packing.convolved())
+    elif format not in packing.convolved():
+        wanted = " or ".join(packing.convolved())
+        raise ValueError(f"format: wanted {wanted} for a convolution, got {format!r}")
     return packing.pack(weight, mask, format, inferred=inferred, groups=groups)
 
 

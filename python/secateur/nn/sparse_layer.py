@@ -7,7 +7,7 @@ the layer makes of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from secateur.formats import Packed, packed_alike
 from secateur.nn import canonical, packing, stored
 
 KEYS = ("mask", "values", "version")
+
+_Dense = TypeVar("_Dense", nn.Linear, nn.Conv2d)
 
 
 class SparseLayer(nn.Module):
@@ -75,9 +77,8 @@ class SparseLayer(nn.Module):
 
     def _prepare(self, x: Tensor) -> Tensor | None:
         """Make what a call on `x` needs; return the dense copy if it may be used."""
-        dense = self._buffers["dense"]
         if not torch.compiler.is_compiling():
-            if dense is not None:
+            if self._buffers["dense"] is not None:
                 self._refresh()
             if x.requires_grad and torch.is_grad_enabled():
                 self._transpose()
@@ -166,6 +167,25 @@ class SparseLayer(nn.Module):
         self.values = nn.Parameter(values, requires_grad=trains)
         self.scale = scale
         self._refresh_dense()
+
+    def _filled(self, dense: _Dense) -> _Dense:
+        """Give a dense layer this one's weight, bias and mode."""
+        dense.weight = nn.Parameter(self.weight, requires_grad=self.values.requires_grad)
+        if self.bias is not None:
+            dense.bias = nn.Parameter(
+                self.bias.detach().clone(), requires_grad=self.bias.requires_grad
+            )
+        dense.train(self.training)
+        return dense
+
+    @property
+    def _made_like(self) -> dict[str, Any]:
+        """What a dense layer is made with to hold this one's numbers."""
+        return {
+            "bias": self.bias is not None,
+            "device": self.values.device,
+            "dtype": self.values.dtype if self.scale is None else self.scale.dtype,
+        }
 
     def canonical(self) -> canonical.Canonical:
         """Return the weight as files hold it: mask bits and row-major kept values."""

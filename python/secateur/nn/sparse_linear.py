@@ -39,8 +39,8 @@ class SparseLinear(SparseLayer):
                 weight is not zero.
             format: name of a packed format; None: "rows" where whole rows and columns are gone,
                 "bsr" where whole blocks are, "nm" where every group obeys one N:M (N KEPT of M)
-                with M in {4, 8, 16}, else "csr"; "bitmap" and "sell",
-                for few rows of x, are only taken by name.
+                with M in {4, 8, 16}, else "csr"; "bitmap" and "sell", for few rows of x, are taken
+                by name only.
 
         Raises:
             TypeError: if `linear` is another kind of module.
@@ -81,17 +81,9 @@ class SparseLinear(SparseLayer):
             nn.Linear,
             self.in_features,
             self.out_features,
-            bias=self.bias is not None,
-            device=self.values.device,
-            dtype=self.values.dtype if self.scale is None else self.scale.dtype,
+            **self._made_like,
         )
-        made.weight = nn.Parameter(self.weight, requires_grad=self.values.requires_grad)
-        if self.bias is not None:
-            made.bias = nn.Parameter(
-                self.bias.detach().clone(), requires_grad=self.bias.requires_grad
-            )
-        made.train(self.training)
-        return made
+        return self._filled(made)
 
     def extra_repr(self) -> str:
         """Return nn.Linear's line, with sparsity and format."""

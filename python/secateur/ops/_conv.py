@@ -19,9 +19,8 @@ from secateur.formats import Header
 from secateur.ops import _reference
 from secateur.ops._call import ACTIVATIONS
 from secateur.ops._conv_call import ConvCall, check_conv
+from secateur.ops._library import define, differentiate, found
 from secateur.ops._linear import LinearOp
-
-_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
 
 _SCHEMA = (
     "(Tensor x, Tensor values, Tensor index, Tensor? bias=None, Tensor? residual=None, "
@@ -46,19 +45,12 @@ class ConvOp:
     def __init__(self, linear: LinearOp) -> None:
         self.format = linear.format
         self.name = f"{linear.format.name}_conv2d"
-        for suffix in ("", "_infer", "_reference"):
-            name = self.name + suffix
-            implementation = self.reference if suffix == "_reference" else self.default
-            _LIBRARY.define(name + _SCHEMA, tags=(torch.Tag.pt2_compliant_tag,))
-            _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
-            torch.library.register_fake(f"secateur::{name}", self._fake, lib=_LIBRARY)
-        name = f"secateur::{self.name}"
-        torch.library.register_autograd(name, self._backward, setup_context=_save, lib=_LIBRARY)
-        namespace = torch.ops.secateur
-        self._train = getattr(namespace, self.name).default
-        self._infer = getattr(namespace, f"{self.name}_infer").default
-        self._dw = getattr(namespace, f"{linear.name}_dw").default
-        self._dx = getattr(namespace, f"{linear.name}_dx").default
+        for suffix in ("", "_infer"):
+            define(self.name + suffix, _SCHEMA, self.default, self._fake)
+        define(f"{self.name}_reference", _SCHEMA, self.reference, self._fake)
+        differentiate(self.name, self._backward, _save)
+        self._train, self._infer = found(self.name), found(f"{self.name}_infer")
+        self._dw, self._dx = found(f"{linear.name}_dw"), found(f"{linear.name}_dx")
 
     def __call__(  # noqa: PLR0913  the schema's arguments
         self,
@@ -195,11 +187,9 @@ class ConvOp:
     def _grad_x(self, call: ConvCall, grad: Tensor) -> Tensor:
         values = call.values
         if call.scale is not None:
-            grad, values = (
-                (grad * call.scale[:, None, None]).to(call.x.dtype),
-                values.to(call.x.dtype),
-            )
-        if call.groups > 1:
+            grad = (grad * call.scale[:, None, None]).to(call.x.dtype)
+            values = values.to(call.x.dtype)
+        if call.groups > 1:  # a row of the transpose would need one group's pixels only
             dense = self._dense(call, values)
             shape = (call.x.shape[0], call.x.shape[1], *_padded_size(call))
             options: Any = (list(call.stride), 0, list(call.dilation), call.groups)
@@ -220,11 +210,8 @@ class ConvOp:
         options: Any = (list(call.stride), 0, list(call.dilation), call.groups)
         dense = dense_gradients.conv2d_weight(call.padded().to(grad.dtype), shape, grad, *options)
         rows, columns = self.format.positions(call.index)
-        result = call.values.new_zeros(call.values.numel())
-        return result.index_put(
-            (torch.arange(len(rows), device=rows.device),),
-            dense.movedim(1, -1).flatten(1)[rows, columns],
-        )
+        kept = dense.movedim(1, -1).flatten(1)[rows, columns]
+        return F.pad(kept, (0, call.values.numel() - len(kept)))
 
     def _dense(self, call: ConvCall, values: Tensor) -> Tensor:
         matrix = self.format.unpack(values, call.index)

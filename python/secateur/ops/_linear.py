@@ -15,8 +15,7 @@ from torch import Tensor
 from secateur.formats import FORMATS, Header, permutation
 from secateur.ops import _reference
 from secateur.ops._call import ACTIVATIONS, Call, check, check_transposed
-
-_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
+from secateur.ops._library import define, differentiate, found
 
 _FORWARD = (
     "(Tensor x, Tensor values, Tensor index, Tensor? bias=None, Tensor? residual=None, "
@@ -46,19 +45,16 @@ class LinearOp:
         self.format = FORMATS.get(format)
         self.name = f"{format}_linear"
         for suffix in ("", "_infer"):
-            self._define(suffix, _FORWARD, self.default, self._fake)
-        self._define("_reference", _FORWARD, self.reference, self._fake)
+            define(self.name + suffix, _FORWARD, self.default, self._fake)
+        define(f"{self.name}_reference", _FORWARD, self.reference, self._fake)
         for suffix in ("_dw", "_dw_reference"):
-            self._define(suffix, _DW, self.dw, _fake_dw)
-        self._define("_dx", _DX, self.dx, _fake_dx)
-        self._differentiate("", self._backward, _save)
-        self._differentiate("_dw", self._backward_of_dw, _save_dw)
-        self._differentiate("_dx", self._backward_of_dx, _save_dx)
-        namespace = torch.ops.secateur
-        self._train = getattr(namespace, self.name).default
-        self._infer = getattr(namespace, f"{self.name}_infer").default
-        self._dw = getattr(namespace, f"{self.name}_dw").default
-        self._dx = getattr(namespace, f"{self.name}_dx").default
+            define(self.name + suffix, _DW, self.dw, _fake_dw)
+        define(f"{self.name}_dx", _DX, self.dx, _fake_dx)
+        differentiate(self.name, self._backward, _save)
+        differentiate(f"{self.name}_dw", self._backward_of_dw, _save_dw)
+        differentiate(f"{self.name}_dx", self._backward_of_dx, _save_dx)
+        self._train, self._infer = found(self.name), found(f"{self.name}_infer")
+        self._dw, self._dx = found(f"{self.name}_dw"), found(f"{self.name}_dx")
 
     def __call__(  # noqa: PLR0913  the schema's arguments
         self,
@@ -172,16 +168,6 @@ class LinearOp:
         csr_linear_infer = torch.ops.secateur.csr_linear_infer.default
         result: Tensor = csr_linear_infer(grad_y, values_t, transposed, out_features=in_features)
         return result
-
-    def _define(self, suffix: str, schema: str, implementation: Any, fake: Any) -> None:
-        name = self.name + suffix
-        _LIBRARY.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
-        _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
-        torch.library.register_fake(f"secateur::{name}", fake, lib=_LIBRARY)
-
-    def _differentiate(self, suffix: str, backward: Any, save: Any) -> None:
-        name = f"secateur::{self.name}{suffix}"
-        torch.library.register_autograd(name, backward, setup_context=save, lib=_LIBRARY)
 
     def _read(self, *args: Any, **kwargs: Any) -> tuple[Call, Header]:
         call = Call(*args, **kwargs)

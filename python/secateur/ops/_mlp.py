@@ -15,9 +15,8 @@ from torch import Tensor
 from secateur.formats import Header
 from secateur.ops import _reference
 from secateur.ops._call import ACTIVATIONS, Call, check
+from secateur.ops._library import define, differentiate, found
 from secateur.ops._linear import LinearOp
-
-_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
 
 _SCHEMA = (
     "(Tensor x, Tensor values1, Tensor index1, Tensor values2, Tensor index2, "
@@ -75,18 +74,11 @@ class MlpOp:
         self.format = linear.format
         self.name = f"{linear.format.name}_mlp"
         for suffix in ("", "_infer", "_reference"):
-            name = self.name + suffix
-            _LIBRARY.define(name + _SCHEMA, tags=(torch.Tag.pt2_compliant_tag,))
-            _LIBRARY.impl(name, self.reference, "CompositeExplicitAutograd")
-            torch.library.register_fake(f"secateur::{name}", self._fake, lib=_LIBRARY)
-        name = f"secateur::{self.name}"
-        torch.library.register_autograd(name, self._backward, setup_context=_save, lib=_LIBRARY)
-        namespace = torch.ops.secateur
-        self._train = getattr(namespace, self.name).default
-        self._infer = getattr(namespace, f"{self.name}_infer").default
-        self._linear = getattr(namespace, linear.name).default
-        self._dw = getattr(namespace, f"{linear.name}_dw").default
-        self._dx = getattr(namespace, f"{linear.name}_dx").default
+            define(self.name + suffix, _SCHEMA, self.reference, self._fake)
+        differentiate(self.name, self._backward, _save)
+        self._train, self._infer = found(self.name), found(f"{self.name}_infer")
+        self._linear = found(linear.name)
+        self._dw, self._dx = found(f"{linear.name}_dw"), found(f"{linear.name}_dx")
 
     def __call__(  # noqa: PLR0913  the schema's arguments
         self,

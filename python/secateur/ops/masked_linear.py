@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from secateur.ops._call import ACTIVATIONS
+from secateur.ops._library import define, differentiate
 
 GRADIENTS = ("kept", "dense")
 
-_LIBRARY: Any = torch.library.Library("secateur", "FRAGMENT")
+
 _FORWARD = (
     "(Tensor x, Tensor weight, Tensor mask, Tensor? bias=None, *, str gradient='kept')"
     " -> (Tensor, Tensor)"
@@ -199,17 +200,7 @@ def _check(x: Tensor, weight: Tensor, mask: Tensor, bias: Tensor | None, gradien
         raise ValueError(f"{op}: bias must be [{weight.shape[0]}], got {list(bias.shape)}")
 
 
-def _define(name: str, schema: str, implementation: Any, fake: Any) -> None:
-    _LIBRARY.define(name + schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _LIBRARY.impl(name, implementation, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"secateur::{name}", fake, lib=_LIBRARY)
-
-
-def _differentiate(name: str, backward: Any, save: Any) -> None:
-    torch.library.register_autograd(f"secateur::{name}", backward, setup_context=save, lib=_LIBRARY)
-
-
-_define("masked_linear", _FORWARD, _forward, _fake)
-_define("masked_linear_dw", _DW, _dw, _fake_dw)
-_differentiate("masked_linear", _backward, _save)
-_differentiate("masked_linear_dw", _backward_of_dw, _save_dw)
+define("masked_linear", _FORWARD, _forward, _fake)
+define("masked_linear_dw", _DW, _dw, _fake_dw)
+differentiate("masked_linear", _backward, _save)
+differentiate("masked_linear_dw", _backward_of_dw, _save_dw)

@@ -48,8 +48,9 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
 ) -> nn.Module:
     """Return `model` with sparse layers where they are faster than dense ones.
 
-    Row counts are those of `example_inputs` and `rows`; others follow the nearest of them. See
-    `explain` for what was decided and why.
+    Row counts are those of `example_inputs` and `rows`; others follow the nearest of them. Where
+    none is above 4, formats for few rows are tried too, which are slow for many: name every count
+    that matters. See `explain` for what was decided and why.
 
     Args:
         model: pruned: its zeros are taken as they are, wherever they come from. It is left as it
