@@ -15,6 +15,15 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64|ARM64")
   set(SECATEUR_FLAGS_neon -DSECATEUR_NEON)
 endif()
 
+# For tests: the portable kernels alone, with vectors of so many floats.
+set(SECATEUR_LANES "" CACHE STRING "Floats of a vector in the portable kernels; empty for 4")
+if(SECATEUR_LANES)
+  foreach(isa ${SECATEUR_ISAS})
+    unset(SECATEUR_FLAGS_${isa})
+  endforeach()
+  set(SECATEUR_FLAGS_portable -DSECATEUR_LANES=${SECATEUR_LANES} -Wno-psabi)
+endif()
+
 # secateur_op(<op>): compiles the kernels of csrc/cpu/<op> into the object library <op>_kernels
 # and writes <op>.inc, one KERNEL(<op>_<stem>) a file.
 function(secateur_op op)

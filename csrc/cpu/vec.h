@@ -16,7 +16,9 @@
 
 namespace {
 
-#if defined(__AVX512F__)
+#if defined(SECATEUR_LANES)  // the portable kernels at another width, for tests
+constexpr int kLanes = SECATEUR_LANES;
+#elif defined(__AVX512F__)
 constexpr int kLanes = 16;
 #elif defined(__AVX2__)
 constexpr int kLanes = 8;
@@ -31,6 +33,13 @@ SECATEUR_INLINE Vec load(const float* p) { return *reinterpret_cast<const Unalig
 SECATEUR_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 SECATEUR_INLINE Vec splat(float f) { return f - Vec{}; }
 
+typedef float UnalignedQuad __attribute__((vector_size(16), aligned(4), may_alias));
+
+template <class Quad, int... L>
+SECATEUR_INLINE Vec repeat(Quad quad, std::integer_sequence<int, L...>) {
+  return __builtin_shufflevector(quad, quad, (L & 3)...);
+}
+
 // Four consecutive floats, repeated through the vector: one load feeds four multiplications.
 SECATEUR_INLINE Vec load_quad(const float* p) {
 #if defined(__AVX512F__)
@@ -38,7 +47,8 @@ SECATEUR_INLINE Vec load_quad(const float* p) {
 #elif defined(__AVX2__)
   return _mm256_broadcast_ps(reinterpret_cast<const __m128*>(p));
 #else
-  return load(p);
+  return repeat(*reinterpret_cast<const UnalignedQuad*>(p),
+                std::make_integer_sequence<int, kLanes>{});
 #endif
 }
 

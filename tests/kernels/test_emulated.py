@@ -1,7 +1,8 @@
 """The kernels of other processors, run under an emulator on the problems the rest is held to.
 
 tests/cross/kernels.cpp is built without torch: for this machine, which tests the driver itself, and
-for aarch64, whose NEON kernels then run under qemu. The x86-64 build also runs under qemu with all
+for aarch64, whose NEON kernels then run under qemu; and the portable kernels once more with vectors
+of 16 floats, the width of AVX-512. The x86-64 build also runs under qemu with all
 it can emulate, which is AVX2 and no more: qemu has no AVX-512. The AVX-512 kernels are compiled
 here, but they are run only where the processor has it, and by no emulator.
 
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 ACTS = ["none", "relu", "gelu", "gelu_tanh", "silu"]  # as csrc/cpu/kernel.h numbers them
 TYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int8]  # likewise
 ROWS = [1, 2, 17, 64, 130]
+FEW_ROWS = [1, 2, 17]  # of the formats whose kernels take four rows at a time: all their paths
 # Building takes minutes where others work on the machine, and emulation is slow.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -48,11 +50,20 @@ class Target:
     kernels: tuple[str, ...] = ("portable", "portable_row")
     apt: str = "g++"
     margin: int = 0  # bytes that may be read past a buffer
+    lanes: int = 0  # floats of a vector in the portable kernels, where not what they are else
+
+    @property
+    def folder(self) -> Path:
+        """Where it is built."""
+        wide = f"-{self.lanes}" if self.lanes else ""
+        return ROOT / "build" / "cross" / (self.compiler + wide)
 
 
 ARM = ("-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64")
 TARGETS = [
     Target("native", "c++", ()),
+    # AVX-512's width without its instructions: what depends on the width runs anywhere.
+    Target("wide", "c++", (), lanes=16),
     Target(
         "aarch64",
         "aarch64-linux-gnu-g++",
@@ -104,10 +115,11 @@ def raw(tensor: Tensor | None) -> bytes:
 
 def build(target: Target) -> Path:
     """The driver, compiled where it is not yet. Other test processes wait for it."""
-    folder = ROOT / "build" / "cross" / target.compiler
+    folder = target.folder
     folder.mkdir(parents=True, exist_ok=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     flags = ["-DSECATEUR_CROSS=ON", f"-DCMAKE_CXX_COMPILER={target.compiler}", *target.flags]
+    flags += [f"-DSECATEUR_LANES={target.lanes}"] if target.lanes else []
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for command in (
@@ -156,7 +168,8 @@ def hold(target: Target, problems: list[Problem], folder: Path) -> None:
     assert not rest, "more answers than were announced"
     ran = {kernel for problem in problems for kernel in problem.ran}
     ops = {f"{problem.packed.format}_linear" for problem in problems}
-    missing = {f"{op}_{name}" for op in ops for name in target.kernels} - ran
+    sources = (ROOT / "csrc/cpu" / op / f"{name}.cpp" for op in ops for name in target.kernels)
+    missing = {f"{s.parent.name}_{s.stem}" for s in sources if s.exists()} - ran
     assert not missing, f"{sorted(missing)} ran none of the problems"
 
 
@@ -164,7 +177,8 @@ def whole_numbers(fmt: str, out: int, in_: int) -> list[Problem]:
     """Every mask, row count and type; sums are exact, so the answer is rounded once or wrong."""
     problems = []
     gen = data.generator()
-    for (kind, mask), rows in itertools.product(data.masks(out, in_, gen).items(), ROWS):
+    counts = FEW_ROWS if fmt in ("bitmap", "sell") else ROWS
+    for (kind, mask), rows in itertools.product(data.masks(out, in_, gen).items(), counts):
         if FORMATS.get(fmt).fits(mask) is not None:
             continue
         weight, x = data.integers((out, in_), gen), data.integers((rows, in_), gen)
@@ -190,7 +204,7 @@ def whole_numbers(fmt: str, out: int, in_: int) -> list[Problem]:
     return problems
 
 
-@pytest.mark.parametrize("fmt", ["csr", "nm"])
+@pytest.mark.parametrize("fmt", ["csr", "nm", "bitmap", "sell"])
 def test_whole_numbers_come_out_rounded_once(target: Target, fmt: str, tmp_path: Path) -> None:
     problems = whole_numbers(fmt, 5, 4) + whole_numbers(fmt, 70, 260)
     hold(target, problems, tmp_path)
@@ -226,7 +240,7 @@ def same_or_nan(y: Tensor, wanted: Tensor) -> None:
     assert bool(y[~number].isnan().all())
 
 
-@pytest.mark.parametrize("fmt", ["csr", "nm"])
+@pytest.mark.parametrize("fmt", ["csr", "nm", "bitmap", "sell"])
 def test_reals_stay_within_the_error_bound(target: Target, fmt: str, tmp_path: Path) -> None:
     gen = data.generator(2)
     out, in_ = 70, 300

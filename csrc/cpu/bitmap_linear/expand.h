@@ -11,9 +11,6 @@
 
 namespace {
 
-constexpr int kMaskBytes = kLanes > 8 ? kLanes / 8 : 1;
-constexpr int kMasksAByte = 8 * kMaskBytes / kLanes;  // 2 with vectors of four floats, else 1
-
 // The mask of the columns from kLanes * group on, of one row's bits.
 SECATEUR_INLINE unsigned mask_at(const std::uint8_t* bits, std::int64_t group) {
   if constexpr (kLanes == 16) {
@@ -23,7 +20,7 @@ SECATEUR_INLINE unsigned mask_at(const std::uint8_t* bits, std::int64_t group) {
   } else if constexpr (kLanes == 8) {
     return bits[group];
   } else {
-    return bits[group / kMasksAByte] >> (group % kMasksAByte * kLanes) & 15U;
+    return bits[group / 2] >> (group % 2 * 4) & 15U;
   }
 }
 

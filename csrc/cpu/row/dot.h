@@ -11,7 +11,6 @@
 namespace {
 
 typedef float Quad __attribute__((vector_size(16)));
-typedef float UnalignedQuad __attribute__((vector_size(16), aligned(4), may_alias));
 
 SECATEUR_INLINE Quad fetch(const float* x, std::uint32_t k) {
   return Quad{x[k & 255U], x[k >> 8 & 255U], x[k >> 16 & 255U], x[k >> 24]};
@@ -28,10 +27,12 @@ SECATEUR_INLINE Quad quad(const I8* p) {
   return _mm_cvtepi32_ps(_mm_cvtepi8_epi32(_mm_loadu_si32(p)));
 }
 #else
-static_assert(kLanes == 4);
 template <class V>
 SECATEUR_INLINE Quad quad(const V* p) {
-  return load(p);
+  if constexpr (kLanes == 4)
+    return load(p);
+  else
+    return Quad{to_float(p), to_float(p + 1), to_float(p + 2), to_float(p + 3)};
 }
 #endif
 
