@@ -16,6 +16,7 @@ Tensor dispatch(const char* op, const char* overload, std::array<StableIValue, N
 
 inline Tensor activated(const Tensor& y, const std::string& act) {
   if (act == "relu") return dispatch<1>("aten::relu", "", {torch::stable::detail::from(y)});
+  if (act == "relu6") return dispatch<1>("aten::relu6", "", {torch::stable::detail::from(y)});
   if (act == "silu") return dispatch<1>("aten::silu", "", {torch::stable::detail::from(y)});
   if (act == "gelu" || act == "gelu_tanh")
     return dispatch<2>("aten::gelu", "",
@@ -29,10 +30,11 @@ inline Tensor plus(const Tensor& y, const OptionalTensor& residual) {
 }
 
 inline Act act_named(const std::string& act) {
-  constexpr std::array<const char*, 5> kNames = {"none", "relu", "gelu", "gelu_tanh", "silu"};
+  constexpr std::array<const char*, 6> kNames = {"none",      "relu", "gelu",
+                                                 "gelu_tanh", "silu", "relu6"};
   for (std::size_t i = 0; i < kNames.size(); ++i)
     if (act == kNames[i]) return static_cast<Act>(i);
-  STD_TORCH_CHECK(false, "act must be one of none, relu, gelu, gelu_tanh, silu; got ", act);
+  STD_TORCH_CHECK(false, "act must be one of none, relu, gelu, gelu_tanh, silu, relu6; got ", act);
 }
 
 }  // namespace secateur::bind

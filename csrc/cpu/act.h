@@ -10,6 +10,7 @@ typedef std::int32_t IntVec __attribute__((vector_size(kLanes * 4)));
 
 SECATEUR_INLINE Vec select(IntVec mask, Vec a, Vec b) { return mask ? a : b; }
 SECATEUR_INLINE Vec relu(Vec v) { return select(v < Vec{}, Vec{}, v); }  // NaN stays NaN
+SECATEUR_INLINE Vec relu6(Vec v) { return select(v > 6.0F, splat(6.0F), relu(v)); }
 
 // e^x, relative error below 2 eps. Outside [-87, 88] it stands still; NaN stays NaN.
 SECATEUR_INLINE Vec exp(Vec x) {
@@ -64,6 +65,8 @@ SECATEUR_INLINE Vec activate(secateur::Act act, Vec v) {
       return gelu_tanh(v);
     case secateur::Act::silu:
       return silu(v);
+    case secateur::Act::relu6:
+      return relu6(v);
   }
   return v;
 }

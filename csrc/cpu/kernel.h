@@ -9,7 +9,7 @@
 namespace secateur {
 
 enum class Isa : std::uint8_t { portable = 0, avx2 = 1, avx512 = 2, neon = 3 };
-enum class Act : std::uint8_t { none, relu, gelu, gelu_tanh, silu };
+enum class Act : std::uint8_t { none, relu, gelu, gelu_tanh, silu, relu6 };
 
 // Elements in memory; the arithmetic is float throughout.
 enum class Type : std::uint8_t { f32, bf16, f16, i8 };

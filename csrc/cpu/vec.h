@@ -97,6 +97,23 @@ SECATEUR_INLINE void exchange_all(Vec (&v)[kLanes]) {
     if (!(i & D)) exchange<D>(v[i], v[i | D], std::make_integer_sequence<int, kLanes>{});
 }
 
+template <int... L>
+SECATEUR_INLINE Vec every_other(Vec a, Vec b, std::integer_sequence<int, L...>) {
+  return __builtin_shufflevector(a, b, (2 * L)...);
+}
+
+// Elements 0, 2, 4, ... of a and then of b.
+SECATEUR_INLINE Vec every_other(Vec a, Vec b) {
+  return every_other(a, b, std::make_integer_sequence<int, kLanes>{});
+}
+
+// The first `count` lanes, fewer than all.
+SECATEUR_INLINE void store_first(float* p, Vec v, std::int64_t count) {
+  alignas(64) float lanes[kLanes];
+  store(lanes, v);
+  for (std::int64_t l = 0; l < count; ++l) p[l] = lanes[l];
+}
+
 // v[i][j] <-> v[j][i], in registers.
 SECATEUR_INLINE void transpose(Vec (&v)[kLanes]) {
   if constexpr (kLanes > 8) exchange_all<8>(v);

@@ -31,7 +31,7 @@ from secateur.formats import FORMATS, Packed
 from tests.support import data, judge, truth
 
 ROOT = Path(__file__).parents[2]
-ACTS = ["none", "relu", "gelu", "gelu_tanh", "silu"]  # as csrc/cpu/kernel.h numbers them
+ACTS = ["none", "relu", "gelu", "gelu_tanh", "silu", "relu6"]  # as csrc/cpu/kernel.h numbers them
 TYPES = [torch.float32, torch.bfloat16, torch.float16, torch.int8]  # likewise
 ROWS = [1, 2, 17, 64, 130]
 FEW_ROWS = [1, 2, 17]  # of the formats whose kernels take four rows at a time: all their paths

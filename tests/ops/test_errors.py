@@ -45,7 +45,7 @@ VALUE_ERRORS = {
     r"bias must be \[16\], got \[1\]": {"bias": torch.ones(1)},
     r"residual must be \[3, 16\], got \[16\]": {"residual": torch.ones(16)},
     r"residual must be \[3, 16\], got \[16, 3\]": {"residual": torch.ones(16, 3)},
-    "act must be one of none, relu, gelu, gelu_tanh, silu, got 'tanh'": {"act": "tanh"},
+    "act must be one of none, relu, gelu, gelu_tanh, silu, relu6, got 'tanh'": {"act": "tanh"},
     r"scale must be \[16\], got \[1\]": {
         "values": torch.ones(400, dtype=torch.int8),
         "scale": torch.ones(1),

@@ -29,7 +29,12 @@ def test_relu_goes_into_the_layer(pattern: str, inplace: bool) -> None:
 
 @pytest.mark.parametrize(
     ("act", "name"),
-    [(nn.GELU(), "gelu"), (nn.GELU("tanh"), "gelu_tanh"), (nn.SiLU(), "silu")],
+    [
+        (nn.GELU(), "gelu"),
+        (nn.GELU("tanh"), "gelu_tanh"),
+        (nn.SiLU(), "silu"),
+        (nn.ReLU6(), "relu6"),
+    ],
     ids=lambda v: str(v),
 )
 def test_other_activations_go_into_the_layer(act: nn.Module, name: str) -> None:

@@ -28,6 +28,7 @@ ACTIVATIONS = {
     "gelu": Bounds(1.1290, 4.0),
     "gelu_tanh": Bounds(1.1291, 4.0),
     "silu": Bounds(1.0999, 4.0),
+    "relu6": Bounds(1.0, 0.0),
 }
 
 

@@ -94,7 +94,7 @@ def activation(name: str, x: Tensor) -> Tensor:
     """Return the activation of x."""
     if name == "gelu_tanh":
         return F.gelu(x, approximate="tanh")
-    named = {"none": lambda v: v, "relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+    named = {"none": lambda v: v, "relu": F.relu, "gelu": F.gelu, "silu": F.silu, "relu6": F.relu6}
     return named[name](x)
 
 

@@ -68,9 +68,10 @@ template <class T>
 SECATEUR_INLINE void strip_times_panel(Strip s, const float* panel, float* sums) {
   if (s.height == 1) {  // no row to share with
     T tile;
-    tile.start(sums);
+    const Buffered<T> row{sums};
+    row.start(tile, 0);
     row_times_panel(tile, s.count, s.w, s.column, panel);
-    return tile.finish(sums);
+    return row.finish(tile, 0);
   }
   int left = s.height;
   if constexpr (kMostJammed<T> == 8) jam_groups<T, 8>(s, left, panel, sums);
@@ -86,10 +87,11 @@ struct BsrBlocks {
 
   template <class T>
   void times_panel(std::int64_t row_block, std::int64_t k_block, const float* panel,
-                   float* sums) const {
+                   const Buffered<T>& sums) const {
     Columns columns;
     for (BsrCursor at(args, row_block, k_block); !at.done(); at.next())
-      if (*at.count > 0) strip_times_panel<T>(columns.strip(at), panel, sums + at.row * T::kRows);
+      if (*at.count > 0)
+        strip_times_panel<T>(columns.strip(at), panel, sums.sums + at.row * T::kRows);
   }
 };
 

@@ -1,5 +1,5 @@
-// One image of x to planes (args.h): padding, stride and memory format are settled here, once for
-// all taps and outputs.
+// One image of x to planes (args.h): stride and memory format are settled here, once for all taps
+// and outputs.
 #pragma once
 
 #include <algorithm>
@@ -15,22 +15,30 @@ using secateur::Axis;
 using secateur::ConvArgs;
 using secateur::Planes;
 
-// Columns [begin, end) of a row of a phase that lie within x, and x's column at `begin`.
+// Columns [begin, end) of a row of a phase's planes that lie within x, and x's column at `begin`.
 struct Within {
   std::int64_t begin, end, from;
 
-  Within(const Axis& a, std::int64_t phase) {
-    const std::int64_t first = a.pad - phase;  // column begin * stride must not come before
-    begin = std::min(a.length(), first > 0 ? secateur::ceil_div(first, a.stride) : 0);
-    const std::int64_t past = a.size + a.pad - phase;
-    end = std::max(begin, std::min(a.length(), past > 0 ? secateur::ceil_div(past, a.stride) : 0));
-    from = begin * a.stride + phase - a.pad;
-  }
+  Within(const Axis& a, const Planes& p, std::int64_t phase)
+      : begin(-p.origin), end(std::min(begin + a.length(phase), p.pitch)), from(phase) {}
 };
 
 SECATEUR_INLINE void zero(float* to, std::int64_t count) {
-  std::memset(to, 0, static_cast<std::size_t>(count) * sizeof(float));
+  if (count > 0) std::memset(to, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
+
+// How often, and how far, a walk through the rows of a phase goes: where all of x is one plane, it
+// is one row.
+struct Rows {
+  std::int64_t count, length;
+
+  Rows(const ConvArgs& c, const Planes& p, std::int64_t phase_h, const Within& columns)
+      : count(c.high.length(phase_h)), length(columns.end - columns.begin) {
+    if (c.high.stride > 1 || c.wide.stride > 1 || p.padded || p.pitch != c.wide.size) return;
+    length *= count;
+    count = 1;
+  }
+};
 
 // `count` columns, `step` apart in x, to consecutive floats.
 template <class X>
@@ -38,6 +46,14 @@ SECATEUR_INLINE void copy_row(const X* x, std::int64_t step, std::int64_t count,
   std::int64_t i = 0;
   if (step == 1)
     for (; i + kLanes <= count; i += kLanes) store(to + i, load(x + i));
+  if (step == 2 && count > kLanes) {  // reads no further than to the last column
+    const auto copy = [&](std::int64_t k) {
+      store(to + k, every_other(load(x + 2 * k), load(x + 2 * k + kLanes)));
+    };
+    for (; i + kLanes < count; i += kLanes) copy(i);
+    copy(count - 1 - kLanes);
+    i = count - 1;
+  }
   for (; i < count; ++i) to[i] = to_float(x + i * step);
 }
 
@@ -45,24 +61,21 @@ SECATEUR_INLINE void copy_row(const X* x, std::int64_t step, std::int64_t count,
 template <class X>
 [[gnu::noinline]] void planes_of_rows(const ConvArgs& c, const Planes& p, std::int64_t phase_h,
                                       std::int64_t phase_w, const X* x, float* to) {
-  const Within rows(c.high, phase_h), columns(c.wide, phase_w);
+  const Within columns(c.wide, p, phase_w);
+  const Rows rows(c, p, phase_h, columns);
   for (std::int64_t channel = 0; channel < c.channels; ++channel, to += p.channel) {
-    const X* plane = x + channel * c.high.size * c.wide.size;
-    zero(to, rows.begin * p.pitch);
-    for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-      float* row = to + r * p.pitch;
-      const X* from = plane + (rows.from + (r - rows.begin) * c.high.stride) * c.wide.size;
+    const X* from = x + (channel * c.high.size + phase_h) * c.wide.size + columns.from;
+    float* row = to;
+    for (std::int64_t r = 0; r < rows.count;
+         ++r, row += p.pitch, from += c.high.stride * c.wide.size) {
       zero(row, columns.begin);
-      copy_row(from + columns.from, c.wide.stride, columns.end - columns.begin,
-               row + columns.begin);
+      copy_row(from, c.wide.stride, rows.length, row + columns.begin);
       zero(row + columns.end, p.pitch - columns.end);
     }
-    zero(to + rows.end * p.pitch, (c.high.length() - rows.end) * p.pitch);
   }
 }
 
-// A row of up to a vector's channels at once, from pixels whose channels lie together. Whole
-// vectors of columns are stored: what they write beyond a row is the next row's, or spare.
+// A row of up to a vector's channels at once, from pixels whose channels lie together.
 template <class X>
 SECATEUR_INLINE void transpose_row(const X* x, std::int64_t step, std::int64_t channels,
                                    std::int64_t count, std::int64_t plane, float* to) {
@@ -80,30 +93,31 @@ SECATEUR_INLINE void transpose_row(const X* x, std::int64_t step, std::int64_t c
       }
     }
     transpose(v);
-    for (int l = 0; l < channels; ++l) store(to + l * plane + i, v[l]);
+    if (i + kLanes <= count) {
+      for (int l = 0; l < channels; ++l) store(to + l * plane + i, v[l]);
+    } else {
+      for (int l = 0; l < channels; ++l) store_first(to + l * plane + i, v[l], count - i);
+    }
   }
 }
 
 template <class X>
 [[gnu::noinline]] void planes_of_pixels(const ConvArgs& c, const Planes& p, std::int64_t phase_h,
                                         std::int64_t phase_w, const X* x, float* to) {
-  const Within rows(c.high, phase_h), columns(c.wide, phase_w);
+  const Within columns(c.wide, p, phase_w);
+  const Rows rows(c, p, phase_h, columns);
   for (std::int64_t first = 0; first < c.channels; first += kLanes, to += kLanes * p.channel) {
     const std::int64_t channels = secateur::smaller(kLanes, c.channels - first);
-    const auto clear = [&](std::int64_t from, std::int64_t count) {
-      for (std::int64_t l = 0; l < channels; ++l) zero(to + l * p.channel + from, count);
-    };
-    clear(0, rows.begin * p.pitch);
-    for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-      const std::int64_t row = r * p.pitch;
-      const std::int64_t pixel =
-          (rows.from + (r - rows.begin) * c.high.stride) * c.wide.size + columns.from;
-      clear(row, columns.begin);
+    for (std::int64_t r = 0; r < rows.count; ++r) {
+      float* row = to + r * p.pitch;
+      const std::int64_t pixel = (r * c.high.stride + phase_h) * c.wide.size + columns.from;
+      for (std::int64_t l = 0; l < channels; ++l) {
+        zero(row + l * p.channel, columns.begin);
+        zero(row + l * p.channel + columns.end, p.pitch - columns.end);
+      }
       transpose_row(x + pixel * c.channels + first, c.wide.stride * c.channels, channels,
-                    columns.end - columns.begin, p.channel, to + row + columns.begin);
-      clear(row + columns.end, p.pitch - columns.end);
+                    rows.length, p.channel, row + columns.begin);
     }
-    clear(rows.end * p.pitch, (c.high.length() - rows.end) * p.pitch);
   }
 }
 

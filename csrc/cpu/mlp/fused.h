@@ -44,6 +44,8 @@ void activate_tile(Act act, std::int64_t features, float* sums) {
       return map_tile<T>(features, sums, [](Vec v) { return gelu_tanh(v); });
     case Act::silu:
       return map_tile<T>(features, sums, [](Vec v) { return silu(v); });
+    case Act::relu6:
+      return map_tile<T>(features, sums, [](Vec v) { return relu6(v); });
   }
 }
 
@@ -67,7 +69,7 @@ struct Hidden {
     float* fresh = features + held * T::kRows;
     start_sums<T>(args.first.bias ? args.first.bias + begin : nullptr, count, fresh);
     for (std::int64_t k = 0; k < secateur::k_blocks(h); ++k)
-      first.template times_panel<T>(b, k, panel + k * h.k_block * T::kRows, fresh);
+      first.template times_panel<T>(b, k, panel + k * h.k_block * T::kRows, Buffered<T>{fresh});
     activate_tile<T>(args.first.act, count, fresh);
     held += count;
   }
@@ -79,7 +81,7 @@ struct Hidden {
     for (std::int64_t b = 0; b < secateur::row_blocks(h); ++b)
       for (std::int64_t k = 0; k < deep; ++k)
         second.template times_panel<T>(b, next + k, features + k * h.k_block * T::kRows,
-                                       sums + b * h.row_block * T::kRows);
+                                       Buffered<T>{sums + b * h.row_block * T::kRows});
     next += deep;
     held = all ? 0 : held - deep * h.k_block;
     std::memmove(features, features + deep * h.k_block * T::kRows,

@@ -25,14 +25,16 @@ struct Tile {
 
   Vec sum[kSets][kVectors];
 
-  SECATEUR_INLINE void start(float* at) {
+  SECATEUR_INLINE void start(const float* at) {
     SECATEUR_UNROLL
     for (int v = 0; v < kVectors; ++v) sum[0][v] = load(at + v * kLanes);
+    clear_others();
+  }
+
+  SECATEUR_INLINE void start(Vec bias) {
     SECATEUR_UNROLL
-    for (int s = 1; s < kSets; ++s) {
-      SECATEUR_UNROLL
-      for (int v = 0; v < kVectors; ++v) sum[s][v] = Vec{};
-    }
+    for (int v = 0; v < kVectors; ++v) sum[0][v] = bias;
+    clear_others();
   }
 
   template <int kSet, class W>
@@ -42,14 +44,45 @@ struct Tile {
       sum[kSet % kSets][v] = multiply_add(sum[kSet % kSets][v], w, load(x + v * kLanes));
   }
 
-  SECATEUR_INLINE void finish(float* at) {
+  // All sums to the first set.
+  SECATEUR_INLINE void join() {
     SECATEUR_UNROLL
     for (int s = 1; s < kSets; ++s) {
       SECATEUR_UNROLL
       for (int v = 0; v < kVectors; ++v) sum[0][v] += sum[s][v];
     }
+  }
+
+  SECATEUR_INLINE void store_to(float* at) const {
     SECATEUR_UNROLL
     for (int v = 0; v < kVectors; ++v) store(at + v * kLanes, sum[0][v]);
+  }
+
+ private:
+  SECATEUR_INLINE void clear_others() {
+    SECATEUR_UNROLL
+    for (int s = 1; s < kSets; ++s) {
+      SECATEUR_UNROLL
+      for (int v = 0; v < kVectors; ++v) sum[s][v] = Vec{};
+    }
+  }
+};
+
+// How many rows before its own a row is expected. There may be no such row, and any number instead.
+constexpr int kRowsAhead = 6;
+
+// Where a row block's sums are kept between its K blocks: one buffer, from start to end.
+template <class T>
+struct Buffered {
+  float* sums;  // [row_block, T::kRows]
+
+  // Rows without weights in a K block keep what they have.
+  static constexpr bool every_row() { return false; }
+  SECATEUR_INLINE void expect(std::int64_t) const {}  // they are in L2, which is near enough
+  SECATEUR_INLINE void start(T& tile, std::int64_t row) const { tile.start(sums + row * T::kRows); }
+  SECATEUR_INLINE void finish(T& tile, std::int64_t row) const {
+    tile.join();
+    tile.store_to(sums + row * T::kRows);
   }
 };
 

@@ -25,6 +25,12 @@ constexpr std::int64_t kPanelBytes = 32768;
 
 constexpr int sets_for(int vectors) { return vectors >= 4 ? kAccumulators / vectors : 4; }
 
+// Floats of the panel that one K block is multiplied with.
+template <class T>
+std::int64_t panel_floats(const Header& h) {
+  return secateur::smaller(h.k_block, h.in_features) * T::kRows;
+}
+
 template <class T>
 void start_sums(const float* bias, std::int64_t outputs, float* sums) {
   for (std::int64_t o = 0; o < outputs; ++o) {
@@ -49,7 +55,7 @@ void tile_times_weight(const LinearArgs& a, const Part& part, std::int64_t row, 
     const std::int64_t outputs = secateur::smaller(h.row_block, h.out_features - first);
     start_sums<T>(a.bias ? a.bias + first : nullptr, outputs, sums);
     for (std::int64_t k = 0; k < deep; ++k)
-      blocks.template times_panel<T>(b, k, panel + k * h.k_block * T::kRows, sums);
+      blocks.template times_panel<T>(b, k, panel + k * h.k_block * T::kRows, Buffered<T>{sums});
     const Store to = store_at(a, row, first, rows, outputs);
     typed(to.type, to.y, [&](auto* y) { store_tile<T::kRows>(sums, to, y); });
   }
@@ -58,7 +64,7 @@ void tile_times_weight(const LinearArgs& a, const Part& part, std::int64_t row, 
 template <class Blocks, int kVectors>
 void tiled_rows(const LinearArgs& a, const Part& part, std::int64_t row, float* scratch) {
   using T = Tile<kVectors, sets_for(kVectors)>;
-  const bool fits = a.weight->k_block * T::kRows * 4 <= kPanelBytes;
+  const bool fits = panel_floats<T>(*a.weight) * 4 <= kPanelBytes;
   for (; row < part.row_end; row += T::kRows) {
     const std::int64_t left = part.row_end - row;
     // Below three quarters of a tile, two narrower ones waste fewer multiplications by zero.

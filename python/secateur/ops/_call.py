@@ -40,6 +40,7 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda grad, x: _aten.gelu_backward(grad, x, approximate="tanh"),
     ),
     "silu": Activation(F.silu, _silu_backward),
+    "relu6": Activation(F.relu6, lambda grad, x: _aten.hardtanh_backward(grad, x, 0, 6)),
 }
 
 

@@ -89,7 +89,7 @@ class ConvOp:
             padding: zeros around x: (left, right, top, bottom), as `torch.nn.functional.pad`.
             dilation: (down, right).
             groups: as of nn.Conv2d.
-            act: "none", "relu", "gelu", "gelu_tanh" or "silu".
+            act: "none", "relu", "gelu", "gelu_tanh", "silu" or "relu6".
 
         Returns:
             [N, out, H', W'], of x's dtype; H' or W' is 0 where the kernel is larger than x.

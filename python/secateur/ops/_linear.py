@@ -86,7 +86,7 @@ class LinearOp:
                 "dense". There inf × pruned zero is NaN.
             transposed: `Format.transpose(index)`; without it each backward builds it anew.
             out_features: rows of W.
-            act: "none", "relu", "gelu", "gelu_tanh" or "silu".
+            act: "none", "relu", "gelu", "gelu_tanh", "silu" or "relu6".
 
         Returns:
             [..., out], of x's dtype.

@@ -112,7 +112,7 @@ class MlpOp:
             residual: [..., out], added last.
             hidden_features: rows of W1, columns of W2.
             out_features: rows of W2.
-            act: "none", "relu", "gelu", "gelu_tanh" or "silu", after the first layer.
+            act: "none", "relu", "gelu", "gelu_tanh", "silu" or "relu6", after the first layer.
             act_out: the same, after the second.
 
         Returns:

@@ -48,7 +48,7 @@ def masked_linear(
         weight: [out, in], of x's dtype.
         mask: [out, in], bool, True where a weight is kept.
         bias: [out], of x's dtype.
-        act: "none", "relu", "gelu", "gelu_tanh" or "silu".
+        act: "none", "relu", "gelu", "gelu_tanh", "silu" or "relu6".
         gradient: of the weight. "kept": zero where the mask is False. "dense": everywhere as if
             every weight were kept, which tells what weights to grow (RigL; Evci et al., "Rigging
             the Lottery", ICML 2020, section 3).

@@ -21,6 +21,10 @@ _NAMES = {
     _aten.silu_.default: "silu",
     _aten.gelu.default: "gelu",
     _aten.gelu_.default: "gelu",
+    _aten.relu6.default: "relu6",
+    _aten.relu6_.default: "relu6",
+    _aten.hardtanh.default: "hardtanh",  # what nn.ReLU6 calls
+    _aten.hardtanh_.default: "hardtanh",
 }
 
 
@@ -49,6 +53,8 @@ class Activation:
 def act_of(node: Node) -> str | None:
     """Return the op's word for the activation that `node` is, or None."""
     name = _NAMES.get(node.target) if node.op == "call_function" else None
+    if name == "hardtanh":
+        return "relu6" if tuple(node.args[1:]) == (0, 6) else None
     approximate = node.kwargs.get("approximate", node.args[1] if len(node.args) > 1 else "none")
     return "gelu_tanh" if name == "gelu" and approximate == "tanh" else name
 

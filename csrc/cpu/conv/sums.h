@@ -1,0 +1,87 @@
+// Where the sums of a convolution's outputs come from and go to: the bias before the first K block,
+// y after the last, and a buffer in between. Outputs of a row of y lie together, so that the
+// registers that hold a tile's sums are stored as they are.
+#pragma once
+
+#include "cpu/conv/args.h"
+#include "cpu/tile/store.h"
+
+namespace {
+
+// `length` consecutive outputs of one channel. Reads whole vectors of sums.
+template <class Y>
+SECATEUR_INLINE void store_pixels(const Store& s, Y* y, std::int64_t at, const float* sums,
+                                  std::int64_t length) {
+  std::int64_t i = 0;
+  for (; i + kLanes <= length; i += kLanes) store_vec(s, y, at + i, load(sums + i));
+  if (i == length) return;
+  if (length > kLanes) {  // once more, from a vector before the end
+    store_vec(s, y, at + length - kLanes, load(sums + length - kLanes));
+    return;
+  }
+  alignas(64) float lanes[kLanes];
+  store(lanes, activate(s.act, load(sums + i)));
+  const auto* residual = static_cast<const Y*>(s.residual);
+  for (std::int64_t l = 0; i < length; ++i, ++l)
+    from_float(y + at + i, residual ? lanes[l] + to_float(residual + at + i) : lanes[l]);
+}
+
+// Sums of one row block, its rows taken in any order.
+template <class T>
+struct ImageSums {
+  float* sums;        // [row_block, T::kRows]
+  const float* bias;  // of the block's first output, or null
+  bool first, last;   // of the K blocks; not last: nothing goes to y
+  Store to;           // y at the block's first output and the tile's first position; stride: pixels
+  bool whole;         // all positions of the tile are outputs, and no activation takes long
+
+  static constexpr int kVectors = T::kRows / kLanes;
+
+  bool every_row() const { return first || last; }
+
+  // Channels of y lie a page or more apart, and no prefetcher of the processor's follows: without
+  // this a 1x1 with many outputs took up to three times as long on Zen 3.
+  SECATEUR_INLINE void expect(std::int64_t row) const {
+    if (!last) return;
+    const float* y = static_cast<const float*>(to.y) + row * to.stride;
+    SECATEUR_UNROLL
+    for (int v = 0; v < T::kRows; v += 16) __builtin_prefetch(y + v, 1);
+  }
+
+  SECATEUR_INLINE void start(T& tile, std::int64_t row) const {
+    if (first)
+      tile.start(bias ? splat(bias[row]) : Vec{});
+    else
+      tile.start(sums + row * T::kRows);
+  }
+
+  SECATEUR_INLINE void finish(T& tile, std::int64_t row) const {
+    tile.join();
+    if (!last || !whole) {
+      tile.store_to(sums + row * T::kRows);
+      if (last) finish_row(row);
+      return;
+    }
+    if (to.act != Act::none) {
+      SECATEUR_UNROLL
+      for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu(tile.sum[0][v]);
+    }
+    if (to.act == Act::relu6) {
+      SECATEUR_UNROLL
+      for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu6(tile.sum[0][v]);
+    }
+    const std::int64_t at = row * to.stride;
+    if (to.residual) {
+      const float* residual = static_cast<const float*>(to.residual) + at;
+      SECATEUR_UNROLL
+      for (int v = 0; v < kVectors; ++v) tile.sum[0][v] += load(residual + v * kLanes);
+    }
+    tile.store_to(static_cast<float*>(to.y) + at);
+  }
+
+  [[gnu::noinline]] void finish_row(std::int64_t row) const {
+    store_pixels(to, static_cast<float*>(to.y), row * to.stride, sums + row * T::kRows, to.rows);
+  }
+};
+
+}  // namespace
