@@ -7,7 +7,7 @@
 """
 
 from secateur.io import load, save
-from secateur.nn import SparseGroup, SparseLinear, SparseMultiheadAttention, to_dense
+from secateur.nn import SparseConv2d, SparseGroup, SparseLinear, SparseMultiheadAttention, to_dense
 from secateur.planning import convert, explain, fuse, plan
 from secateur.pruning import Masks, prune, schedules, verify
 from secateur.training import GradualPruner
@@ -15,6 +15,7 @@ from secateur.training import GradualPruner
 __all__ = [
     "GradualPruner",
     "Masks",
+    "SparseConv2d",
     "SparseGroup",
     "SparseLinear",
     "SparseMultiheadAttention",

@@ -254,11 +254,11 @@ def test_every_layer_is_accounted_for() -> None:
     )
     fast = sc.convert(model, gate="always", ignore=["1"])
     assert {note.name: note.reason for note in sc.explain(fast).layers} == {
-        "0": "Conv2d is not nn.Linear or Hugging Face Conv1D",
+        "0": "sparsity 0.00 is below 0.3",
         "1": "excluded by targets or ignore",
         "2": "sparsity 0.00 is below 0.3",
-        "3": "Embedding is not nn.Linear or Hugging Face Conv1D",
-        "5": "LSTM is not nn.Linear or Hugging Face Conv1D",
+        "3": "Embedding is not nn.Linear, nn.Conv2d or Hugging Face Conv1D",
+        "5": "LSTM is not nn.Linear, nn.Conv2d or Hugging Face Conv1D",
     }
 
 

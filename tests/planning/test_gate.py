@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import secateur as sc
 from secateur.formats import Header
 from secateur.planning import gate, record, stopwatch
+from secateur.planning.size import Size
 from tests.planning.models import WIDTH, kinds, layer, reason, x_of
 from tests.support.data import block_mask, crossed_mask, generator, nm_mask
 from tests.support.judge import exact
@@ -19,9 +20,9 @@ from tests.support.judge import exact
 def fake_times(monkeypatch: pytest.MonkeyPatch, speedup: Callable[[str, int], float]) -> list[Any]:
     calls: list[Any] = []
 
-    def measure(layer: Any, packed: Any, rows: int, **_: object) -> record.Timing:
-        calls.append((packed.format, rows))
-        return record.Timing(rows, speedup(packed.format, rows), 1.0)
+    def measure(layer: Any, packed: Any, size: Size, **_: object) -> record.Timing:
+        calls.append((packed.format, size.rows))
+        return record.Timing(size.rows, speedup(packed.format, size.rows), 1.0)
 
     monkeypatch.setattr(gate, "measure", measure)
     return calls
@@ -97,9 +98,9 @@ def test_the_faster_format_is_taken_and_the_other_reported(
     for winner, loser in (("nm", "csr"), ("csr", "nm")):
 
         def measure(
-            layer: Any, packed: Any, rows: int, best: str = winner, **_: object
+            layer: Any, packed: Any, size: Size, best: str = winner, **_: object
         ) -> record.Timing:
-            return record.Timing(rows, 3.0, 1.0 if packed.format == best else 2.0)
+            return record.Timing(size.rows, 3.0, 1.0 if packed.format == best else 2.0)
 
         monkeypatch.setattr(gate, "measure", measure)
         fast = sc.convert(model, rows=[8])

@@ -11,11 +11,13 @@ from secateur.formats import FORMATS, Verdict, with_verdicts
 from secateur.formats.header import BUCKETS
 from secateur.io.layout import LayerSpec
 from secateur.io.reader import Reader
-from secateur.nn import packing
+from secateur.nn import layers
 from secateur.nn.attention import SparseMultiheadAttention
 from secateur.nn.convert import carry_hooks
-from secateur.nn.dense_layer import is_conv1d
+from secateur.nn.dense_layer import DenseLayer, Geometry, is_conv1d
 from secateur.nn.projections import plain_linear
+from secateur.nn.sparse_conv2d import SparseConv2d
+from secateur.nn.sparse_layer import SparseLayer
 from secateur.nn.sparse_linear import SparseLinear
 from secateur.planning import cost, gate, machine
 
@@ -70,14 +72,16 @@ class Assembly:
         if spec.kind == "attention":
             new = self._attention(name, module, trains)
         else:
-            shape = _linear_shape(module)
+            convolves = spec.kind == "conv2d"
+            shape = _conv2d_shape(module) if convolves else _linear_shape(module)
             if shape is None:
+                what = "convolution" if convolves else "linear layer"
                 raise ValueError(
-                    f"layer {name!r} is a sparse linear layer in the file and "
+                    f"layer {name!r} is a sparse {what} in the file and "
                     f"{type(module).__name__} in the skeleton"
                 )
             _check_shape(name, spec, shape)
-            new = self._sparse(name, spec, trains)
+            new = self._sparse(name, spec, trains, _geometry(module))
         if new is not None:
             new.to(_device(module))
             carry_hooks(module, new, share=False)
@@ -120,7 +124,9 @@ class Assembly:
             return None
         return plain_linear(weight, offset).requires_grad_(trains)
 
-    def _sparse(self, name: str, spec: LayerSpec, trains: bool) -> SparseLinear | None:
+    def _sparse(
+        self, name: str, spec: LayerSpec, trains: bool, geometry: Geometry | None = None
+    ) -> SparseLayer | None:
         shape = (spec.out_features, spec.in_features)
         found = self._reader.take_sparse(name, shape)
         prefix = f"{name}." if name else ""
@@ -132,8 +138,8 @@ class Assembly:
         if format not in FORMATS.names() or FORMATS.get(str(format)).fits(mask) is not None:
             format = None
         numbers = weight if scale is None else weight.float()
-        packed = packing.pack(numbers, mask, format, inferred=False)
-        layer = SparseLinear(packed, bias, trains=trains)
+        dense = DenseLayer(numbers, bias, mask, False, trains, geometry)
+        layer = layers.sparse(dense, layers.packed(dense, format or layers.formats(dense)[0]))
         if scale is not None:
             layer.adopt(weight, mask, scale)
         verdicts = _verdicts(spec, layer)
@@ -144,7 +150,7 @@ class Assembly:
 
     def _tensors(self, name: str, module: nn.Module) -> None:
         """Read what a module that stays dense holds itself."""
-        if isinstance(module, SparseLinear):
+        if isinstance(module, SparseLayer):
             raise ValueError(
                 f"layer {name!r} is dense in the file and sparse in the skeleton; build the "
                 "skeleton dense"
@@ -167,7 +173,7 @@ def _own_tensors(module: nn.Module) -> Iterable[tuple[str, Tensor]]:
             yield name, tensor
 
 
-def _verdicts(spec: LayerSpec, layer: SparseLinear) -> dict[int, Verdict]:
+def _verdicts(spec: LayerSpec, layer: SparseLayer) -> dict[int, Verdict]:
     """Return verdicts for row counts of each bucket: the file's, or the cost model's."""
     words: dict[int, Verdict] = {1: "sparse", 2: "dense"}
     if spec.machine == machine.stamp():
@@ -175,7 +181,7 @@ def _verdicts(spec: LayerSpec, layer: SparseLinear) -> dict[int, Verdict]:
         return {rows: words[code] for rows, code in codes.items() if code in words}
     if not spec.keeps_dense:
         return {}
-    shape, density = (layer.out_features, layer.in_features), 1.0 - layer.sparsity
+    shape, density = layer.matrix_shape, 1.0 - layer.sparsity
     size = layer.values.element_size()
     predicted = [
         cost.predict(shape, density, 1 << at, format=layer.format, item_bytes=size)
@@ -203,6 +209,20 @@ def _linear_shape(module: nn.Module) -> tuple[int, int] | None:
     if is_conv1d(module) and isinstance(module.weight, Tensor):
         return int(module.weight.shape[1]), int(module.weight.shape[0])
     return None
+
+
+def _geometry(module: nn.Module) -> Geometry | None:
+    if isinstance(module, SparseConv2d):
+        return module.geometry
+    return Geometry.of(module) if isinstance(module, nn.Conv2d) else None
+
+
+def _conv2d_shape(module: nn.Module) -> tuple[int, int] | None:
+    geometry = _geometry(module)
+    if geometry is None:
+        return None
+    assert isinstance(module, nn.Conv2d | SparseConv2d)
+    return module.out_channels, module.in_channels // geometry.groups * geometry.taps
 
 
 def _device(module: nn.Module) -> torch.device:

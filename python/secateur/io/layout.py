@@ -13,7 +13,7 @@ from typing import Any
 
 KEY = "secateur"
 VERSION = 1
-KINDS = ("linear", "attention")
+KINDS = ("linear", "conv2d", "attention")
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class LayerSpec:
     """One module that is sparse in the file.
 
     Attributes:
-        kind: "linear", or "attention": a SparseMultiheadAttention, whose own sparse projections
-            have specs of their own.
-        in_features: of a linear layer; embed_dim of attention.
+        kind: "linear"; "conv2d", whose geometry is the skeleton's; or "attention": a
+            SparseMultiheadAttention, whose own sparse projections have specs of their own.
+        in_features: columns of the weight as a matrix; embed_dim of attention.
         out_features: likewise.
         bias: whether there is one.
         format: packed format that was in use; None for attention.

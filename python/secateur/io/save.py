@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from secateur.formats import Header
 from secateur.io.layout import FileSpec, LayerSpec
 from secateur.nn.attention import SparseMultiheadAttention
-from secateur.nn.sparse_linear import SparseLinear
+from secateur.nn.sparse_conv2d import SparseConv2d
+from secateur.nn.sparse_layer import SparseLayer
 from secateur.planning import record
 
 
@@ -128,12 +129,13 @@ def _storable(name: str, tensor: Tensor) -> Tensor:
 def _layers(model: nn.Module) -> dict[str, LayerSpec]:
     specs = {}
     for name, module in model.named_modules():
-        if isinstance(module, SparseLinear):
+        if isinstance(module, SparseLayer):
             header = Header.read(module.index)
+            rows, columns = module.matrix_shape
             specs[name] = LayerSpec(
-                "linear",
-                module.in_features,
-                module.out_features,
+                "conv2d" if isinstance(module, SparseConv2d) else "linear",
+                columns,
+                rows,
                 module.bias is not None,
                 module.format,
                 module.dense is not None,

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
 from secateur.nn.attention import SparseMultiheadAttention
-from secateur.nn.sparse_conv2d import SparseConv2d
-from secateur.nn.sparse_linear import SparseLinear
+from secateur.nn.sparse_layer import SparseLayer
 
 HOOKS = (
     "_forward_hooks",
@@ -132,10 +131,10 @@ def settle(model: nn.Module) -> None:
                 delattr(module, _BEFORE)
 
 
-def sparse_modules(model: nn.Module) -> Iterator[tuple[str, SparseLinear]]:
+def sparse_modules(model: nn.Module) -> Iterator[tuple[str, SparseLayer]]:
     """Yield (name, layer) for each sparse layer of `model`, each once."""
     for name, module in model.named_modules():
-        if isinstance(module, SparseLinear):
+        if isinstance(module, SparseLayer):
             yield name, module
 
 
@@ -149,6 +148,6 @@ def to_dense(model: nn.Module) -> nn.Module:
     """
     swaps: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
-        if isinstance(module, SparseMultiheadAttention | SparseLinear | SparseConv2d):
+        if isinstance(module, SparseMultiheadAttention | SparseLayer):
             swaps[module] = module.to_dense()
     return swap(model, swaps, inplace=False)

@@ -2,26 +2,81 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from secateur.nn.masked_linear import MaskedLinear
 
-SUPPORTED = "nn.Linear or Hugging Face Conv1D"
+LINEAR = "nn.Linear or Hugging Face Conv1D"
+SUPPORTED = "nn.Linear, nn.Conv2d or Hugging Face Conv1D"
+
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+class Geometry(NamedTuple):
+    """What a convolution is beside its weight; nn.Conv2d's arguments.
+
+    Attributes:
+        padding: (left, right, top, bottom), in numbers, whatever nn.Conv2d was given.
+    """
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    padding_mode: PaddingMode = "zeros"
+
+    @property
+    def taps(self) -> int:
+        """Places of the kernel."""
+        return self.kernel_size[0] * self.kernel_size[1]
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> Geometry:
+        """Return the geometry of a dense convolution."""
+        kernel, stride, dilation = map(_pair, (conv.kernel_size, conv.stride, conv.dilation))
+        if conv.padding == "valid":
+            padding = (0, 0, 0, 0)
+        elif conv.padding == "same":
+            padding = _same(kernel, dilation)
+        else:
+            high, wide = (int(number) for number in conv.padding)
+            padding = (wide, wide, high, high)
+        return cls(kernel, stride, padding, dilation, conv.groups, conv.padding_mode)
+
+    def as_given(self) -> tuple[int, int] | str:
+        """Return the padding as nn.Conv2d takes it.
+
+        Raises:
+            ValueError: if nn.Conv2d has no such padding.
+        """
+        left, right, top, bottom = self.padding
+        if left == right and top == bottom:
+            return top, left
+        if self.padding == _same(self.kernel_size, self.dilation) and self.stride == (1, 1):
+            return "same"
+        raise ValueError(
+            f"padding: nn.Conv2d takes it alike on both sides, or 'same'; this layer has "
+            f"{self.padding} (left, right, top, bottom)"
+        )
 
 
 class DenseLayer(NamedTuple):
     """y = x @ weight.T + bias, and which weights are kept.
 
     Attributes:
-        weight: [out, in], zero where mask is False.
+        weight: [out, in], zero where mask is False; of a convolution [out, kh * kw * in / groups],
+            the channel fastest.
         bias: [out] or None.
         mask: bool [out, in].
         inferred: True if the mask is merely "weight is not zero", so that a kept weight that
             happens to be zero cannot be told from a pruned one.
         trains: whether the weight wants a gradient.
+        geometry: of a convolution; None: the layer is linear.
     """
 
     weight: Tensor
@@ -29,6 +84,7 @@ class DenseLayer(NamedTuple):
     mask: Tensor
     inferred: bool
     trains: bool
+    geometry: Geometry | None = None
 
 
 def is_conv1d(module: nn.Module) -> bool:
@@ -37,9 +93,18 @@ def is_conv1d(module: nn.Module) -> bool:
 
 
 def why_not(module: nn.Module) -> str | None:
-    """Return why `module` cannot become a sparse linear layer, or None if it can."""
+    """Return why `module` cannot become a sparse layer, or None if it can."""
+    if isinstance(module, nn.Conv2d):
+        return why_not_conv2d(module)
     if not (isinstance(module, nn.Linear) or is_conv1d(module)):
         return f"{type(module).__name__} is not {SUPPORTED}"
+    return why_not_linear(module)
+
+
+def why_not_linear(module: nn.Module) -> str | None:
+    """Return why `module` cannot become a sparse linear layer, or None if it can."""
+    if not (isinstance(module, nn.Linear) or is_conv1d(module)):
+        return f"{type(module).__name__} is not {LINEAR}"
     known = (nn.Linear.forward, MaskedLinear.forward)
     if isinstance(module, nn.Linear) and type(module).forward not in known:
         return f"{type(module).__name__} has a forward of its own"
@@ -73,8 +138,13 @@ def _tensor(module: nn.Module, name: str) -> tuple[Tensor | None, Tensor | None]
     return (None if tensor is None else tensor.detach()), None
 
 
-def read(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
-    """Read a dense layer.
+def read(module: nn.Module) -> DenseLayer:
+    """Read a dense layer of any kind, see `read_linear` and `read_conv2d`."""
+    return read_conv2d(module) if isinstance(module, nn.Conv2d) else read_linear(module)
+
+
+def read_linear(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
+    """Read a dense linear layer.
 
     Args:
         module: nn.Linear or Hugging Face Conv1D, plain, pruned by torch.nn.utils.prune (the
@@ -85,9 +155,9 @@ def read(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
         TypeError: if the module is another kind of layer.
         ValueError: if the mask has another shape than the weight.
     """
-    reason = why_not(module)
+    reason = why_not_linear(module)
     if reason is not None:
-        raise TypeError(f"linear: wanted {SUPPORTED}, got one that cannot convert: {reason}")
+        raise TypeError(f"linear: wanted {LINEAR}, got one that cannot convert: {reason}")
     weight, given = _tensor(module, "weight")
     assert weight is not None
     if is_conv1d(module):
@@ -101,7 +171,7 @@ def why_not_conv2d(module: nn.Module) -> str | None:
         return f"{type(module).__name__} is not nn.Conv2d"
     if type(module).forward is not nn.Conv2d.forward:
         return f"{type(module).__name__} has a forward of its own"
-    if module.groups == module.in_channels and module.groups > 1:
+    if module.groups == module.in_channels and module.groups > 1:  # of one channel each
         return "it is depthwise, where dense is faster"
     return _unreadable(module)
 
@@ -120,11 +190,12 @@ def read_conv2d(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
     reason = why_not_conv2d(module)
     if reason is not None:
         raise TypeError(f"conv: wanted an nn.Conv2d, got one that cannot convert: {reason}")
+    assert isinstance(module, nn.Conv2d)
     weight, given = _tensor(module, "weight")
     assert weight is not None
     layer = _layer(module, weight, given, mask)
     weight, kept = (t.movedim(1, -1).flatten(1).contiguous() for t in (layer.weight, layer.mask))
-    return layer._replace(weight=weight, mask=kept)
+    return layer._replace(weight=weight, mask=kept, geometry=Geometry.of(module))
 
 
 @torch.no_grad()
@@ -151,3 +222,14 @@ def _check_mask(mask: Tensor, weight: Tensor) -> None:
             f"mask: wanted the weight's shape [out, in] = {list(weight.shape)}, "
             f"got {list(mask.shape)}"
         )
+
+
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    first, second = numbers
+    return first, second
+
+
+def _same(kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the padding that torch calls "same": the odd one goes right and to the bottom."""
+    high, wide = (step * (size - 1) for step, size in zip(dilation, kernel, strict=True))
+    return wide // 2, wide - wide // 2, high // 2, high - high // 2

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from secateur.formats import Packed
 from secateur.nn import dense_layer, packing
+from secateur.nn.dense_layer import Geometry, PaddingMode
 from secateur.nn.sparse_layer import SparseLayer
-
-PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 class SparseConv2d(SparseLayer):
@@ -74,22 +70,23 @@ class SparseConv2d(SparseLayer):
             ValueError: if the mask's shape is wrong or the format does not fit the mask.
         """
         layer = dense_layer.read_conv2d(conv, mask)
-        assert isinstance(conv, nn.Conv2d)
-        packed = _pack(layer.weight, layer.mask, format, conv.groups, inferred=layer.inferred)
-        kernel, stride, dilation = map(_pair, (conv.kernel_size, conv.stride, conv.dilation))
-        sparse = cls(
-            packed,
-            layer.bias,
-            kernel_size=kernel,
-            stride=stride,
-            padding=_numbers(conv),
-            dilation=dilation,
-            groups=conv.groups,
-            padding_mode=conv.padding_mode,
-            trains=layer.trains,
-        )
+        assert layer.geometry is not None
+        geometry = layer.geometry
+        packed = _pack(layer.weight, layer.mask, format, geometry.groups, inferred=layer.inferred)
+        sparse = cls(packed, layer.bias, **geometry._asdict(), trains=layer.trains)
         sparse.training = conv.training
         return sparse
+
+    @property
+    def geometry(self) -> Geometry:
+        """Everything about the convolution but its weight."""
+        kernel, stride, dilation = self.kernel_size, self.stride, self.dilation
+        return Geometry(kernel, stride, self.padding, dilation, self.groups, self.padding_mode)
+
+    @property
+    def op(self) -> str:
+        """Name of the op that computes it."""
+        return f"{self.format}_conv2d"
 
     @property
     def weight(self) -> Tensor:
@@ -135,21 +132,15 @@ class SparseConv2d(SparseLayer):
         """Return an nn.Conv2d with this layer's weight (zeros and all), bias, and mode.
 
         Raises:
-            ValueError: if the padding is not alike on both sides, as that of "same" may be.
+            ValueError: if nn.Conv2d has no such padding, which only a layer made by hand can have.
         """
-        left, right, top, bottom = self.padding
-        if left != right or top != bottom:
-            raise ValueError(
-                f"padding: nn.Conv2d takes it alike on both sides as numbers, this layer has "
-                f"{self.padding} (left, right, top, bottom)"
-            )
         made: nn.Conv2d = nn.utils.skip_init(
             nn.Conv2d,
             self.in_channels,
             self.out_channels,
             self.kernel_size,
             self.stride,
-            (top, left),
+            self.geometry.as_given(),
             self.dilation,
             self.groups,
             padding_mode=self.padding_mode,
@@ -179,22 +170,3 @@ def _pack(
         wanted = " or ".join(packing.convolved())
         raise ValueError(f"format: wanted {wanted} for a convolution, got {format!r}")
     return packing.pack(weight, mask, format, inferred=inferred, groups=groups)
-
-
-def _pair(numbers: Sequence[int]) -> tuple[int, int]:
-    first, second = numbers
-    return first, second
-
-
-def _numbers(conv: nn.Conv2d) -> tuple[int, int, int, int]:
-    """Return a convolution's padding as (left, right, top, bottom)."""
-    if conv.padding == "valid":
-        return 0, 0, 0, 0
-    if conv.padding == "same":
-        high, wide = (
-            dilation * (kernel - 1)
-            for dilation, kernel in zip(conv.dilation, conv.kernel_size, strict=True)
-        )
-        return wide // 2, wide - wide // 2, high // 2, high - high // 2
-    high, wide = (int(number) for number in conv.padding)
-    return wide, wide, high, high

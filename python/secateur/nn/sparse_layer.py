@@ -61,6 +61,16 @@ class SparseLayer(nn.Module):
         self._dense_is_of = -1  # values' version counter when the dense copy was taken
 
     @property
+    def op(self) -> str:
+        """Name of the op that computes it."""
+        raise NotImplementedError
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Shape [out, in] of `matrix`."""
+        return self._rows, self._columns
+
+    @property
     def matrix(self) -> Tensor:
         """The weight as a dense matrix [out, in]; a copy, made at each access."""
         with torch.no_grad():
@@ -70,6 +80,10 @@ class SparseLayer(nn.Module):
     def weight(self) -> Tensor:
         """The weight as the dense layer has it; a copy, made at each access."""
         return self.matrix
+
+    def to_dense(self) -> nn.Module:
+        """Return torch's layer with this one's weight (zeros and all), bias, and mode."""
+        raise NotImplementedError
 
     def _packed(self, weight: Tensor, mask: Tensor, format: str | None) -> Packed:
         """Pack another weight [out, in] for this layer; format None chooses."""

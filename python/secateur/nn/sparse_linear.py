@@ -46,11 +46,16 @@ class SparseLinear(SparseLayer):
             TypeError: if `linear` is another kind of module.
             ValueError: if the mask's shape is wrong or the format does not fit the mask.
         """
-        layer = dense_layer.read(linear, mask)
+        layer = dense_layer.read_linear(linear, mask)
         packed = packing.pack(layer.weight, layer.mask, format, inferred=layer.inferred)
         sparse = cls(packed, layer.bias, trains=layer.trains)
         sparse.training = linear.training
         return sparse
+
+    @property
+    def op(self) -> str:
+        """Name of the op that computes it."""
+        return f"{self.format}_linear"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ W^T + b for x [..., in_features]."""

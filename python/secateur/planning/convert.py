@@ -13,10 +13,10 @@ from typing import get_args
 import torch
 from torch import nn
 
-from secateur.nn import dense_layer, stored
+from secateur.nn import dense_layer, layers, stored
 from secateur.nn.attention import SparseMultiheadAttention
 from secateur.nn.convert import swap
-from secateur.nn.sparse_linear import SparseLinear
+from secateur.nn.sparse_layer import SparseLayer
 from secateur.planning import machine, record, sites
 from secateur.planning.gate import Decision, Gate, Judge, Objective
 from secateur.planning.observe import Seen, observe
@@ -31,7 +31,7 @@ class _Made:
     """What one part became: its replacement, or None where it stays dense."""
 
     part: Part
-    sparse: SparseLinear | None
+    sparse: SparseLayer | None
 
 
 def convert(  # noqa: PLR0913  the front door; all but the first two have defaults
@@ -151,23 +151,23 @@ def _check(model: object, gate: str, objective: str, needs_rows: bool) -> None:
         )
 
 
-def _judged(part: Part, site: Site, judge: Judge) -> tuple[LayerRecord, SparseLinear | None]:
-    layer = dense_layer.read(part.linear)
-    out_features, in_features = layer.weight.shape
+def _judged(part: Part, site: Site, judge: Judge) -> tuple[LayerRecord, SparseLayer | None]:
+    layer = dense_layer.read(part.layer)
+    shape = (int(layer.weight.shape[0]), int(layer.weight.shape[1]))
     sparsity = 1.0 - int(layer.mask.count_nonzero()) / max(1, layer.mask.numel())
     size = layer.weight.nbytes
-    note = LayerRecord(part.name, type(site.module).__name__, (out_features, in_features), sparsity)
+    note = LayerRecord(part.name, type(site.module).__name__, shape, sparsity)
     note.bytes_dense = note.bytes_sparse = size
-    note.rows = sorted(part.rows)
+    note.rows = sorted({size.rows for size in part.sizes})
     if not layer.mask.numel():
         note.reason = "it has no weights"
     elif sparsity < MIN_SPARSITY:
         note.reason = f"sparsity {sparsity:.2f} is below {MIN_SPARSITY}"
-    elif not part.rows and judge.gate != "always":
+    elif not part.sizes and judge.gate != "always":
         note.reason = "example_inputs never call it"
     if note.reason:
         return note, None
-    decision = judge.decide(layer, set(part.rows))
+    decision = judge.decide(layer, part.sizes)
     note.reason, note.timings = decision.reason, decision.timings
     note.rejected = decision.rejected
     if decision.packed is None:
@@ -183,9 +183,9 @@ def _sparse(
     decision: Decision,
     layer: dense_layer.DenseLayer,
     values: torch.dtype | None,
-) -> SparseLinear:
+) -> SparseLayer:
     assert decision.packed is not None
-    sparse = SparseLinear(decision.packed, layer.bias, trains=layer.trains)
+    sparse = layers.sparse(layer, decision.packed)
     if values is not None:
         sparse.store(values)
     sparse.keep_dense(decision.keeps_dense)
@@ -201,5 +201,5 @@ def _assembled(site: Site, made: list[_Made]) -> nn.Module:
         assert made[0].sparse is not None
         return made[0].sparse
     # Dense projections are copied: the model that comes back shares no parameter with the user's.
-    *projections, out = [m.sparse or copy.deepcopy(m.part.linear) for m in made]
+    *projections, out = [m.sparse or copy.deepcopy(m.part.layer) for m in made]
     return SparseMultiheadAttention(site.module, projections, out)

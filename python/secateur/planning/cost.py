@@ -1,4 +1,4 @@
-"""A roofline model of one linear layer: predicts, never measures, so it is the same everywhere.
+"""A roofline model of one layer: predicts, never measures, so it is the same everywhere.
 
 A time is the larger of arithmetic over rate and bytes over bandwidth, plus a fixed cost a call
 (Williams, Waterman, Patterson 2009). Only ratios are to be trusted.
@@ -46,19 +46,26 @@ INDEX_BYTES = {"csr": 1.0, "nm": 0.25, "bsr": 0.25, "rows": 0.0, "bitmap": 0.5}
 
 
 def predict(
-    shape: tuple[int, int], density: float, rows: int, *, format: str = "csr", item_bytes: int = 4
+    shape: tuple[int, int],
+    density: float,
+    rows: int,
+    *,
+    format: str = "csr",
+    item_bytes: int = 4,
+    taps: int = 1,
 ) -> Timing:
     """Predict one layer at one row count.
 
     Args:
-        shape: (out_features, in_features).
+        shape: (out, in) of the weight as a matrix.
         density: fraction of weights kept.
         rows: rows of x.
         format: packed format.
         item_bytes: bytes of one value.
+        taps: of a convolution, that read each pixel again.
     """
     weights = shape[0] * shape[1]
-    moved = rows * (shape[0] + shape[1]) * item_bytes
+    moved = rows * (shape[0] + shape[1] // taps) * item_bytes
     used = min(1.0, rows / 4)  # with fewer rows than this, dense does not fill its registers
     dense_s = max(
         2e-9 * weights * rows / (RATES.peak * RATES.dense_share * used),

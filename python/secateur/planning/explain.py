@@ -14,7 +14,7 @@ from secateur.backends import cpu
 from secateur.formats import Header
 from secateur.nn import packing
 from secateur.nn.convert import sparse_modules
-from secateur.nn.sparse_linear import SparseLinear
+from secateur.nn.sparse_layer import SparseLayer
 from secateur.planning import record
 from secateur.planning.record import LayerRecord
 from secateur.planning.table import bytes_text, ms_text, ratio_text, table
@@ -30,9 +30,9 @@ class Row(NamedTuple):
         op: "csr_linear" and the like, or "dense".
         kernel: the kernel that runs at this row count, "reference", "torch" where dense runs, or
             "" without a row count.
-        rows: row count, or None.
-        dense_ms: milliseconds of F.linear, or None.
-        sparse_ms: milliseconds of the sparse op, or None.
+        rows: row count, of a convolution pixels of y, or None.
+        dense_ms: milliseconds of the dense layer, or None.
+        sparse_ms: milliseconds of the sparse layer, or None.
         speedup: dense_ms / sparse_ms, or None.
         predicted: whether the times come from the cost model.
         bytes_dense: of the dense weight.
@@ -105,7 +105,7 @@ def explain(model: nn.Module) -> Explanation:
     return Explanation(rows, tuple(layers), _machine(model), _warning(sparse.values()))
 
 
-def _current(note: LayerRecord, layer: SparseLinear | None) -> LayerRecord:
+def _current(note: LayerRecord, layer: SparseLayer | None) -> LayerRecord:
     """Bring a record up to what the layer is now: it may have been repacked or made dense."""
     if layer is None:
         return note if not note.taken else _as_dense(note)
@@ -132,9 +132,9 @@ def _as_dense(note: LayerRecord) -> LayerRecord:
     return LayerRecord(**fields)
 
 
-def _unrecorded(name: str, layer: SparseLinear) -> LayerRecord:
-    shape = (layer.out_features, layer.in_features)
-    note = LayerRecord(name, "SparseLinear", shape, layer.sparsity, taken=True)
+def _unrecorded(name: str, layer: SparseLayer) -> LayerRecord:
+    shape = layer.matrix_shape
+    note = LayerRecord(name, type(layer).__name__, shape, layer.sparsity, taken=True)
     note.format, note.keeps_dense = layer.format, layer.dense is not None
     note.reason = "made by hand; never measured"
     note.bytes_dense = shape[0] * shape[1] * layer.values.element_size()
@@ -142,13 +142,13 @@ def _unrecorded(name: str, layer: SparseLinear) -> LayerRecord:
     return note
 
 
-def _weight_bytes(layer: SparseLinear) -> int:
+def _weight_bytes(layer: SparseLayer) -> int:
     held = (layer.values, layer.index, layer.scale, layer.dense, layer.transposed)
     return sum(t.nbytes for t in held if t is not None)
 
 
-def _rows(note: LayerRecord, layer: SparseLinear | None) -> Iterator[Row]:
-    op = "dense" if layer is None else f"{layer.format}_linear"
+def _rows(note: LayerRecord, layer: SparseLayer | None) -> Iterator[Row]:
+    op = "dense" if layer is None else layer.op
     sizes = (note.bytes_dense, note.bytes_sparse, note.reason)
     timings = {timing.rows: timing for timing in note.timings}
     counts: list[int | None] = [*note.rows] or [None]
@@ -161,7 +161,7 @@ def _rows(note: LayerRecord, layer: SparseLinear | None) -> Iterator[Row]:
         yield Row(note.name, op, kernel, count, *times, *sizes)
 
 
-def _kernel(layer: SparseLinear | None, rows: int) -> str:
+def _kernel(layer: SparseLayer | None, rows: int) -> str:
     """Name what runs at this row count on the layer's device."""
     if layer is None:
         return "torch"
@@ -173,7 +173,7 @@ def _kernel(layer: SparseLinear | None, rows: int) -> str:
     if not _extension.load() or _without_kernel(layer):
         return "reference"
     plain = layer.values.dtype == torch.float32
-    return cpu.pick(f"{layer.format}_linear", layer.index, rows, plain=plain)
+    return cpu.pick(layer.op, layer.index, rows, plain=plain)
 
 
 def _machine(model: nn.Module) -> str:
@@ -185,18 +185,18 @@ def _machine(model: nn.Module) -> str:
     return ""
 
 
-def _without_kernel(layer: SparseLinear) -> str:
+def _without_kernel(layer: SparseLayer) -> str:
     """Return what about a layer keeps compiled kernels from running it, or ""."""
     if not layer.index.is_cpu:
         return str(layer.index.device)
     dtype = layer.values.dtype
     if dtype in (torch.float32, torch.float64):
         return "" if dtype == torch.float32 else "float64"
-    kernel = cpu.pick(f"{layer.format}_linear", layer.index, _MANY, plain=False)
+    kernel = cpu.pick(layer.op, layer.index, _MANY, plain=False)
     return f"{str(dtype).removeprefix('torch.')} {layer.format}" if kernel == "reference" else ""
 
 
-def _warning(layers: Iterable[SparseLinear]) -> str:
+def _warning(layers: Iterable[SparseLayer]) -> str:
     layers = [layer for layer in layers if layer.format not in packing.BY_TORCH]
     if layers and not _extension.load():
         return f"Sparse layers are right but slow here: {_extension.reason()}"

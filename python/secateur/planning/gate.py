@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -11,12 +11,11 @@ import torch
 
 from secateur.formats import Packed, Verdict, bucket, with_verdicts
 from secateur.formats.header import BUCKETS
-from secateur.nn import packing
+from secateur.nn import layers, packing
 from secateur.nn.dense_layer import DenseLayer
-from secateur.nn.projections import plain_linear
-from secateur.nn.sparse_linear import SparseLinear
 from secateur.planning import cost, machine, stopwatch
 from secateur.planning.record import Timing
+from secateur.planning.size import Size
 from secateur.planning.table import ratio_text
 
 Gate = Literal["measured", "model", "always"]
@@ -63,17 +62,18 @@ class Judge:
     budget_s: float = 0.25
     _known: dict[object, list[tuple[int, Timing]]] = field(default_factory=dict)
 
-    def decide(self, layer: DenseLayer, rows: set[int]) -> Decision:
-        """Judge one layer at these row counts (none are needed with gate="always")."""
-        formats = packing.candidates(layer.mask, inferred=layer.inferred, rows=rows)
+    def decide(self, layer: DenseLayer, sizes: Collection[Size]) -> Decision:
+        """Judge one layer at these sizes of call (none are needed with gate="always")."""
+        formats = layers.formats(layer, [size.rows for size in sizes])
         if self.gate == "always":
-            return Decision(_pack(layer, formats[0]), False, [], "gate='always'", [])
-        trials = [(name, [self._time(layer, name, r) for r in sorted(rows)]) for name in formats]
+            return Decision(layers.packed(layer, formats[0]), False, [], "gate='always'", [])
+        in_order = sorted(sizes)
+        trials = [(name, [self._time(layer, name, size) for size in in_order]) for name in formats]
         if self.objective == "speed":
             # By ratio: formats are timed one after another, and the machine may change its pace.
             trials.sort(key=lambda trial: sum(min(1.0, 1 / t.speedup) for t in trial[1]))
         (name, timings), others = trials[0], trials[1:]
-        packed = _pack(layer, name)
+        packed = layers.packed(layer, name)
         refusal = self._refusal(layer, packed, timings)
         if refusal is not None:
             lines = [f"{other}: {_ratios(times)}" for other, times in trials]
@@ -100,59 +100,66 @@ class Judge:
             return f"sparse is {how} {_ratios(timings)}, slower over these row counts together"
         return None
 
-    def _time(self, layer: DenseLayer, format: str, rows: int) -> Timing:
+    def _time(self, layer: DenseLayer, format: str, size: Size) -> Timing:
         kept = int(layer.mask.count_nonzero())
         out_features, in_features = layer.weight.shape
         if self.gate == "model":
             density = kept / layer.mask.numel()
-            size = (self.values or layer.weight.dtype).itemsize
-            shape = (out_features, in_features)
-            return cost.predict(shape, density, rows, format=format, item_bytes=size)
+            item = (self.values or layer.weight.dtype).itemsize
+            return predicted(layer, density, size.rows, format=format, item_bytes=item)
         pattern = packing.pattern(format, layer.mask)
-        kind = (format, pattern, layer.weight.dtype, layer.bias is None)
-        key = (out_features, in_features, rows, kind)
+        kind = (format, pattern, layer.weight.dtype, layer.bias is None, layer.geometry)
+        key = (out_features, in_features, size, kind)
         known = self._known.setdefault(key, [])
         for count, timing in known:
             if abs(count - kept) <= ALIKE * kept:
                 return timing
         timing = measure(
-            layer, _pack(layer, format), rows, values=self.values, budget_s=self.budget_s
+            layer, layers.packed(layer, format), size, values=self.values, budget_s=self.budget_s
         )
         known.append((kept, timing))
         return timing
 
 
-def _pack(layer: DenseLayer, format: str) -> Packed:
-    return packing.pack(layer.weight, layer.mask, format, inferred=layer.inferred)
+def predicted(
+    layer: DenseLayer, density: float, rows: int, *, format: str, item_bytes: int
+) -> Timing:
+    """Predict one layer at one row count; see `cost.predict`."""
+    shape = (int(layer.weight.shape[0]), int(layer.weight.shape[1]))
+    taps = 1 if layer.geometry is None else layer.geometry.taps
+    timing = cost.predict(shape, density, rows, format=format, item_bytes=item_bytes, taps=taps)
+    return replace(timing, of=_rows_are(layer))
+
+
+def _rows_are(layer: DenseLayer) -> str:
+    return "row" if layer.geometry is None else "pixel"
 
 
 def measure(
     layer: DenseLayer,
     packed: Packed,
-    rows: int,
+    size: Size,
     *,
     values: torch.dtype | None = None,
     budget_s: float = 0.25,
 ) -> Timing:
-    """Time nn.Linear against SparseLinear on `rows` rows of random x, without gradient.
+    """Time the dense module against the sparse one on random x of this size, without gradient.
 
     It is the modules that are called: in a small layer their overhead counts.
     """
-    device = layer.weight.device
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(rows, packed.in_features, generator=generator).to(device, layer.weight.dtype)
-    sparse = SparseLinear(packed, layer.bias).eval()
+    x = size.random_x(layer)
+    sparse = layers.sparse(layer, packed).eval()
     if values is not None:
         sparse.store(values)
     with torch.no_grad():
         dense_ms, sparse_ms = stopwatch.compare(
-            partial(plain_linear(layer.weight, layer.bias), x),
+            partial(layers.dense(layer), x),
             partial(sparse, x),
             threshold=THRESHOLD,
             budget_s=budget_s,
-            device=device,
+            device=x.device,
         )
-    return Timing(rows, dense_ms, sparse_ms)
+    return Timing(size.rows, dense_ms, sparse_ms, of=_rows_are(layer))
 
 
 def verdicts_of(timings: list[Timing]) -> dict[int, Verdict]:
@@ -181,5 +188,5 @@ def spread(verdicts: Mapping[int, Verdict]) -> dict[int, Verdict]:
 
 def _ratios(timings: list[Timing]) -> str:
     some = timings if len(timings) <= 4 else [*timings[:2], *timings[-2:]]
-    shown = [f"{ratio_text(t.speedup)} at {t.rows} row{'s' * (t.rows != 1)}" for t in some]
+    shown = [f"{ratio_text(t.speedup)} at {t.rows} {t.of}{'s' * (t.rows != 1)}" for t in some]
     return ", ".join(shown)

@@ -1,4 +1,4 @@
-"""How many rows each layer sees, found by running the model once on examples."""
+"""What sizes of call each layer sees, found by running the model once on examples."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from secateur.planning.size import Size
 
 
 @dataclass
@@ -17,12 +20,14 @@ class Seen:
 
     Attributes:
         rows: row counts of x, for attention those of the query.
+        images: of a convolution, instead.
         key_rows: for attention, row counts of the key.
         shared: for attention, how many of query, key and value came from one tensor: (3,) all,
             (1, 2) key and value, (1, 1, 1) none.
     """
 
     rows: set[int] = field(default_factory=set)
+    images: set[Size] = field(default_factory=set)
     key_rows: set[int] = field(default_factory=set)
     shared: tuple[int, ...] = ()
 
@@ -38,7 +43,7 @@ def observe(
         model: is run once for each example.
         example_inputs: a tensor; a tuple of arguments; a mapping of keyword arguments; or a list
             of such, each a call.
-        modules: linear layers and attention modules to watch.
+        modules: linear layers, convolutions and attention modules to watch.
 
     Returns:
         An entry for each module that was called.
@@ -53,9 +58,7 @@ def observe(
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.random.fork_rng(devices=[]))
         for module in modules:
-            hook = _watch_attention if isinstance(module, nn.MultiheadAttention) else _watch_linear
-            handle = module.register_forward_pre_hook(hook(seen), with_kwargs=True)
-            stack.callback(handle.remove)
+            stack.callback(_watched(module, seen).remove)
         for args, kwargs in calls(example_inputs):
             try:
                 model(*args, **kwargs)
@@ -79,6 +82,25 @@ def calls(example_inputs: object) -> list[tuple[tuple[Any, ...], dict[str, Any]]
     if isinstance(example_inputs, tuple):
         return [(example_inputs, {})]
     return [((example_inputs,), {})]
+
+
+def _watched(module: nn.Module, seen: dict[nn.Module, Seen]) -> RemovableHandle:
+    """Hook the watcher of its kind on a module."""
+    if isinstance(module, nn.Conv2d):
+        return module.register_forward_hook(_watch_conv(seen), with_kwargs=True)
+    watch = _watch_attention if isinstance(module, nn.MultiheadAttention) else _watch_linear
+    return module.register_forward_pre_hook(watch(seen), with_kwargs=True)
+
+
+def _watch_conv(seen: dict[nn.Module, Seen]) -> Any:
+    def hook(module: nn.Conv2d, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
+        x = next((a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), None)
+        if x is not None and y.numel():
+            images = x.shape[0] if x.dim() == 4 else 1
+            size = Size(y.numel() // module.out_channels, (images, *x.shape[-2:]))
+            seen.setdefault(module, Seen()).images.add(size)
+
+    return hook
 
 
 def _watch_linear(seen: dict[nn.Module, Seen]) -> Any:

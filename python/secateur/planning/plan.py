@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from secateur.nn import dense_layer, packing
+from secateur.nn import dense_layer
+from secateur.nn import layers as nn_layers
 from secateur.planning import cost, sites
-from secateur.planning.gate import THRESHOLD
+from secateur.planning.gate import THRESHOLD, predicted
 from secateur.planning.observe import Seen
 from secateur.planning.record import Timing
 from secateur.planning.sites import MIN_SPARSITY, Part, Site
@@ -113,7 +114,8 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         scope: as for `prune`.
         targets: as for `prune`.
         ignore: as for `prune`.
-        rows: row counts (tokens of a batch, flattened) to predict for.
+        rows: row counts (tokens of a batch, flattened; of a convolution, pixels of y) to predict
+            for.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
@@ -140,7 +142,7 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
             layers.append(_refused(site, masks))
             continue
         for part in sites.parts(site, Seen(), counts):
-            layers.append(_planned(part, site, masks.get(part.key), misfit.get(part.key)))
+            layers.append(_planned(part, site, masks.get(part.key), misfit.get(part.key), counts))
     return Plan(tuple(layers), counts)
 
 
@@ -158,18 +160,22 @@ def _refused(site: Site, masks: Mapping[str, Tensor]) -> PlannedLayer:
     )
 
 
-def _planned(part: Part, site: Site, mask: Tensor | None, misfit: str | None) -> PlannedLayer:
-    layer = dense_layer.read(part.linear)
+def _planned(
+    part: Part, site: Site, mask: Tensor | None, misfit: str | None, counts: Sequence[int]
+) -> PlannedLayer:
+    layer = dense_layer.read(part.layer)
     pruned = mask is not None
     # What is zero before stays zero, and prune takes it first; only the counts may differ.
     kept = layer.mask if mask is None else mask
     density = int(kept.count_nonzero()) / max(1, kept.numel())
     shape = (int(kept.shape[0]), int(kept.shape[1]))
     item = layer.weight.element_size()
-    format = packing.choose(kept, inferred=layer.inferred and not pruned) if density else "csr"
+    inferred = layer.inferred and not pruned
+    format = (
+        nn_layers.formats(layer._replace(mask=kept, inferred=inferred))[0] if density else "csr"
+    )
     timings = tuple(
-        cost.predict(shape, density, rows, format=format, item_bytes=item)
-        for rows in sorted(part.rows)
+        predicted(layer, density, rows, format=format, item_bytes=item) for rows in sorted(counts)
     )
     best = max((t.speedup for t in timings), default=0.0)
     if misfit is not None:

@@ -19,16 +19,18 @@ class Timing:
     """Time of one layer at one row count.
 
     Attributes:
-        rows: rows of x after flattening.
-        dense_ms: F.linear, milliseconds.
-        sparse_ms: the sparse op, milliseconds.
+        rows: rows of x after flattening; of a convolution, pixels of y.
+        dense_ms: the dense layer, milliseconds.
+        sparse_ms: the sparse layer, milliseconds.
         predicted: True if from the cost model, False if measured.
+        of: what the rows are, "row" or "pixel".
     """
 
     rows: int
     dense_ms: float
     sparse_ms: float
     predicted: bool = False
+    of: str = "row"
 
     @property
     def speedup(self) -> float:
@@ -43,7 +45,7 @@ class LayerRecord:
     Attributes:
         name: module name; the input projections of an attention layer are name.in_proj.0 and on.
         kind: class of the dense module.
-        shape: (out_features, in_features), or None where there is no weight to speak of.
+        shape: (out, in) of the weight as a matrix, or None where there is no weight to speak of.
         sparsity: fraction of weights that are zero.
         taken: whether the layer is sparse now.
         reason: why it is taken, or why not.

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from secateur.nn import dense_layer, projections
 from secateur.nn.attention import SparseMultiheadAttention
-from secateur.nn.sparse_linear import SparseLinear
+from secateur.nn.sparse_layer import SparseLayer
 from secateur.planning.observe import Seen
 from secateur.planning.record import LayerRecord
 from secateur.planning.select import meant
+from secateur.planning.size import Size, linear
 from secateur.pruning.selectors import Selectors
 
 MIN_SPARSITY = 0.3  # below, no kernel of ours is faster than dense and the file hardly smaller
@@ -25,7 +26,7 @@ class Site:
 
     Attributes:
         name: its first name in the model.
-        module: a linear layer, or an attention module.
+        module: a linear layer, a convolution, or an attention module.
         reason: why it stays dense; None if it may be swapped.
     """
 
@@ -36,19 +37,19 @@ class Site:
 
 @dataclass(frozen=True)
 class Part:
-    """One linear layer of a site: the site's module, or a projection of its attention.
+    """One layer of a site: the site's module, or a projection of its attention.
 
     Attributes:
         name: under which it is reported.
         key: the name in the model of the parameter its weight is, or is part of.
-        linear: the layer, not a child of the model where it is a projection.
-        rows: row counts it was seen with.
+        layer: not a child of the model where it is a projection.
+        sizes: it was seen with.
     """
 
     name: str
     key: str
-    linear: nn.Module
-    rows: frozenset[int]
+    layer: nn.Module
+    sizes: frozenset[Size]
 
 
 def find(model: nn.Module, targets: Selectors | None = None, ignore: Selectors = ()) -> list[Site]:
@@ -77,7 +78,7 @@ def find(model: nn.Module, targets: Selectors | None = None, ignore: Selectors =
 
 def _is_whole(module: nn.Module) -> bool:
     """Tell whether what is inside `module` is part of its weight, and no layer of its own."""
-    if isinstance(module, nn.MultiheadAttention | SparseMultiheadAttention | SparseLinear):
+    if isinstance(module, nn.MultiheadAttention | SparseMultiheadAttention | SparseLayer):
         return True
     return hasattr(module, "parametrizations") or dense_layer.why_not(module) is None
 
@@ -87,7 +88,7 @@ def _reason(
     wanted: Callable[[nn.Module], bool],
     owners: dict[int, dict[int, str]],
 ) -> str | None:
-    if isinstance(module, SparseMultiheadAttention | SparseLinear):
+    if isinstance(module, SparseMultiheadAttention | SparseLayer):
         return "it is sparse already"
     if isinstance(module, nn.MultiheadAttention):
         reason = projections.why_not(module)
@@ -124,12 +125,20 @@ def _key(parameter: Tensor) -> int:
 
 
 def parts(site: Site, seen: Seen, extra: Sequence[int]) -> list[Part]:
-    """Return the linear layers of a site with the row counts to judge them at."""
+    """Return the layers of a site with the sizes to judge them at.
+
+    Args:
+        site: that may be swapped.
+        seen: what it was called with.
+        extra: further row counts; a convolution needs to be seen.
+    """
     rows = frozenset(seen.rows) | frozenset(extra)
     prefix = f"{site.name}." if site.name else ""
     module = site.module
+    if isinstance(module, nn.Conv2d):
+        return [Part(site.name, f"{prefix}weight", module, frozenset(seen.images))]
     if not isinstance(module, nn.MultiheadAttention):
-        return [Part(site.name, f"{prefix}weight", module, rows)]
+        return [Part(site.name, f"{prefix}weight", module, linear(rows))]
     layers = projections.projections(module, seen.shared or (3,))
     out = projections.plain_linear(module.out_proj.weight, module.out_proj.bias)
     key_rows = frozenset(seen.key_rows) | frozenset(extra)
@@ -139,9 +148,9 @@ def parts(site: Site, seen: Seen, extra: Sequence[int]) -> list[Part]:
     found = []
     for at, layer in enumerate(layers):
         # The first takes the query (and with one layer, everything); the others keys and values.
-        seen_rows = rows if at == 0 else key_rows
-        found.append(Part(f"{prefix}in_proj.{at}", prefix + keys[at], layer, seen_rows))
-    return [*found, Part(f"{prefix}out_proj", f"{prefix}out_proj.weight", out, rows)]
+        sizes = linear(rows if at == 0 else key_rows)
+        found.append(Part(f"{prefix}in_proj.{at}", prefix + keys[at], layer, sizes))
+    return [*found, Part(f"{prefix}out_proj", f"{prefix}out_proj.weight", out, linear(rows))]
 
 
 def described(site: Site) -> LayerRecord:
@@ -160,7 +169,7 @@ def belongs(name: str, site: Site) -> bool:
     """Tell whether a record called `name` is about a site that is sparse already."""
     if isinstance(site.module, SparseMultiheadAttention):
         return name.startswith(f"{site.name}." if site.name else "")
-    return isinstance(site.module, SparseLinear) and name == site.name
+    return isinstance(site.module, SparseLayer) and name == site.name
 
 
 def checked_rows(rows: object) -> tuple[int, ...]:
