@@ -15,11 +15,11 @@ using torch::stable::detail::from;
 
 Tensor by_reference(const char* op, const ConvCall& c) {
   const LinearCall& l = c.layer;
-  return dispatch<15>(
+  return dispatch<16>(
       op, "",
       {from(l.x), from(l.values), from(l.index), from(l.bias), from(l.residual), from(l.scale),
        from(l.dense), from(l.transposed), from(l.out_features), from(c.kernel_size), from(c.stride),
-       from(c.padding), from(c.dilation), from(c.groups), from(l.act)});
+       from(c.padding), from(c.dilation), from(c.groups), from(l.act), from(c.residual_first)});
 }
 
 Tensor by_dense(const ConvCall& c) {
@@ -28,6 +28,7 @@ Tensor by_dense(const ConvCall& c) {
   const Tensor y = dispatch<7>("aten::conv2d", "",
                                {from(x), from(*c.layer.dense), from(c.layer.bias), from(c.stride),
                                 from(Ints{0, 0}), from(c.dilation), from(c.groups)});
+  if (c.residual_first) return activated(plus(y, c.layer.residual), c.layer.act);
   return plus(activated(y, c.layer.act), c.layer.residual);
 }
 
@@ -139,6 +140,7 @@ Tensor conv2d(const KernelTable& table, Format format, const char* reference, co
       .high = high,
       .wide = wide,
       .channels_last = channels_last,
+      .residual_first = c.residual_first,
   };
   const TileSplit split(h, images * conv_tiles(args));
   run(*kernel, &args, split, conv_scratch(args));

@@ -14,6 +14,7 @@ struct ConvCall {
   LinearCall layer;
   Ints kernel_size, stride, padding, dilation;  // padding: left, right, top, bottom
   std::int64_t groups;
+  bool residual_first;
 };
 
 Tensor conv2d(const KernelTable& table, Format format, const char* reference, const ConvCall& call);
@@ -24,7 +25,7 @@ Tensor conv2d_from_dispatcher(Tensor x, Tensor values, Tensor index, OptionalTen
                               OptionalTensor residual, OptionalTensor scale, OptionalTensor dense,
                               OptionalTensor transposed, std::int64_t out_channels,
                               Ints kernel_size, Ints stride, Ints padding, Ints dilation,
-                              std::int64_t groups, std::string act) {
+                              std::int64_t groups, std::string act, bool residual_first) {
   // #lizard forgives: the schema dictates the arguments.
   return conv2d(Op::table(), Op::format, Op::reference,
                 {{x, values, index, bias, residual, scale, dense, transposed, out_channels, act},
@@ -32,7 +33,8 @@ Tensor conv2d_from_dispatcher(Tensor x, Tensor values, Tensor index, OptionalTen
                  stride,
                  padding,
                  dilation,
-                 groups});
+                 groups,
+                 residual_first});
 }
 
 }  // namespace secateur::bind

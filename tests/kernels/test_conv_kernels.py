@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -15,7 +16,7 @@ from secateur import _extension, ops
 from secateur.backends import cpu
 from secateur.formats import FORMATS, Layout, Packed
 from secateur.formats.layout import csr_layout, grouped
-from tests.support import data, judge
+from tests.support import data, judge, truth
 
 pytestmark = pytest.mark.skipif(not _extension.load(), reason=_extension.reason())
 
@@ -47,6 +48,7 @@ class Problem:
     density: float = 0.5
     channels_last: bool = False
     residual: bool = False
+    residual_first: bool = False
     act: str = "none"
 
     def tensors(self, format: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -70,7 +72,15 @@ class Problem:
         padded = F.pad(x, self.padding).double()
         pruned = weight.masked_fill(~kept, 0).double()
         y = F.conv2d(padded, pruned, bias.double(), self.stride, 0, self.dilation, self.groups)
-        return (y.relu() if self.act == "relu" else y).to(x.dtype)
+        residual = self.residual_of(y.shape)
+        if residual is None:
+            return truth.activation(self.act, y).to(x.dtype)
+        if self.residual_first:
+            return truth.activation(self.act, y + residual).to(x.dtype)
+        return (truth.activation(self.act, y) + residual).to(x.dtype)
+
+    def residual_of(self, shape: Sequence[int]) -> Tensor | None:
+        return data.integers(shape, data.generator(5)) if self.residual else None
 
     def fits(self) -> bool:
         left, right, top, bottom = self.padding
@@ -84,8 +94,6 @@ def check(kernel: cpu.Kernel, problem: Problem) -> None:
     x, weight, mask, bias = problem.tensors(format)
     packed = problem.pack(format, weight, mask)
     expected = problem.dense(x, weight, mask, bias)
-    residual = data.integers(expected.shape, data.generator(5)) if problem.residual else None
-    expected = expected if residual is None else expected + residual
     x = data.nan_margins(x)
     if problem.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -96,7 +104,7 @@ def check(kernel: cpu.Kernel, problem: Problem) -> None:
             packed.values,
             packed.index,
             bias,
-            residual,
+            problem.residual_of(expected.shape),
             out_channels=len(bias),
             kernel_size=problem.kernel,
             stride=problem.stride,
@@ -104,6 +112,7 @@ def check(kernel: cpu.Kernel, problem: Problem) -> None:
             dilation=problem.dilation,
             groups=problem.groups,
             act=problem.act,
+            residual_first=problem.residual_first,
         )
     judge.exact(y, expected)
     if problem.channels_last and not x.is_contiguous():
@@ -126,7 +135,8 @@ problems = st.builds(
     density=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
     channels_last=st.booleans(),
     residual=st.booleans(),
-    act=st.sampled_from(["none", "relu"]),
+    residual_first=st.booleans(),
+    act=st.sampled_from(["none", "relu", "relu6"]),
 ).filter(Problem.fits)
 
 

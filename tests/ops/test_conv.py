@@ -21,6 +21,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strided": {"stride": (2, 1), "padding": (1, 0, 2, 1)},
     "dilated": {"dilation": (1, 2), "padding": (2, 2, 1, 1), "act": "silu"},
+    "resnet": {"padding": (1, 1, 1, 1), "act": "relu", "residual_first": True},
     "grouped": {"groups": 2, "padding": (1, 1, 1, 1), "act": "relu"},
 }
 

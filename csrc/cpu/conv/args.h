@@ -1,7 +1,7 @@
 // What a kernel of a sparse 2-D convolution is given, and how one image is laid out for it.
 // Formula: y[n, o, i, j] = act(bias[o] + sum over kept (o, p, q, c) of w[o, (p, q, c)] *
 // x[n, c + group(o) * channels / groups, i * stride + p * dilation - pad, likewise j and q])
-// + residual[n, o, i, j].
+// + residual[n, o, i, j], or with the residual inside of act.
 #pragma once
 
 #include "cpu/kernel.h"
@@ -53,7 +53,8 @@ struct ConvArgs {
   LinearArgs layer;
   std::int64_t channels, groups;
   Axis high, wide;
-  bool channels_last;  // x, y and the residual
+  bool channels_last;   // x, y and the residual
+  bool residual_first;  // it is added before the activation
 };
 
 // The planes of one image: for each channel one for each pair of phases in use. Output (i, j) is

@@ -48,7 +48,8 @@ SECATEUR_INLINE Store store_at(const secateur::ConvArgs& c, std::int64_t n, std:
           one.length,
           outputs,
           a.act,
-          a.x_type};
+          a.x_type,
+          c.residual_first};
 }
 
 // `outputs` channels of image n, from `first` on.

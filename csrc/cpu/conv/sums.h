@@ -19,11 +19,7 @@ SECATEUR_INLINE void store_pixels(const Store& s, Y* y, std::int64_t at, const f
     store_vec(s, y, at + length - kLanes, load(sums + length - kLanes));
     return;
   }
-  alignas(64) float lanes[kLanes];
-  store(lanes, activate(s.act, load(sums + i)));
-  const auto* residual = static_cast<const Y*>(s.residual);
-  for (std::int64_t l = 0; i < length; ++i, ++l)
-    from_float(y + at + i, residual ? lanes[l] + to_float(residual + at + i) : lanes[l]);
+  for (; i < length; ++i) store_scalar(s, y, at + i, sums[i]);
 }
 
 // Sums of one row block, its rows taken in any order.
@@ -62,6 +58,9 @@ struct ImageSums {
       if (last) finish_row(row);
       return;
     }
+    const std::int64_t at = row * to.stride;
+    const float* residual = to.residual ? static_cast<const float*>(to.residual) + at : nullptr;
+    if (residual && to.residual_first) add(tile, residual);
     if (to.act != Act::none) {
       SECATEUR_UNROLL
       for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu(tile.sum[0][v]);
@@ -70,13 +69,13 @@ struct ImageSums {
       SECATEUR_UNROLL
       for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu6(tile.sum[0][v]);
     }
-    const std::int64_t at = row * to.stride;
-    if (to.residual) {
-      const float* residual = static_cast<const float*>(to.residual) + at;
-      SECATEUR_UNROLL
-      for (int v = 0; v < kVectors; ++v) tile.sum[0][v] += load(residual + v * kLanes);
-    }
+    if (residual && !to.residual_first) add(tile, residual);
     tile.store_to(static_cast<float*>(to.y) + at);
+  }
+
+  SECATEUR_INLINE static void add(T& tile, const float* residual) {
+    SECATEUR_UNROLL
+    for (int v = 0; v < kVectors; ++v) tile.sum[0][v] += load(residual + v * kLanes);
   }
 
   [[gnu::noinline]] void finish_row(std::int64_t row) const {

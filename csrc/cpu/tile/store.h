@@ -17,7 +17,8 @@ struct Store {
   std::int64_t rows;     // rows of y to write, at most the tile
   std::int64_t outputs;  // consecutive outputs
   Act act;
-  Type type;  // of y and of the residual
+  Type type;                    // of y and of the residual
+  bool residual_first = false;  // it is added before the activation
 };
 
 // Where the outputs of `a` from (row, output) on go.
@@ -30,15 +31,19 @@ SECATEUR_INLINE Store store_at(const secateur::LinearArgs& a, std::int64_t row, 
 
 template <class Y>
 SECATEUR_INLINE void store_vec(const Store& s, Y* y, std::int64_t at, Vec v) {
+  const Y* residual = static_cast<const Y*>(s.residual);
+  if (residual && s.residual_first) v += load(residual + at);
   v = activate(s.act, v);
-  if (s.residual) v += load(static_cast<const Y*>(s.residual) + at);
+  if (residual && !s.residual_first) v += load(residual + at);
   store(y + at, v);
 }
 
 template <class Y>
 SECATEUR_INLINE void store_scalar(const Store& s, Y* y, std::int64_t at, float f) {
+  const float r = s.residual ? to_float(static_cast<const Y*>(s.residual) + at) : 0.0F;
+  if (s.residual && s.residual_first) f += r;
   f = activate(s.act, splat(f))[0];
-  from_float(y + at, s.residual ? f + to_float(static_cast<const Y*>(s.residual) + at) : f);
+  from_float(y + at, s.residual && !s.residual_first ? f + r : f);
 }
 
 // One row of finished sums.

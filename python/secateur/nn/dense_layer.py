@@ -13,6 +13,8 @@ from secateur.nn.masked_linear import MaskedLinear
 LINEAR = "nn.Linear or Hugging Face Conv1D"
 SUPPORTED = "nn.Linear, nn.Conv2d or Hugging Face Conv1D"
 
+DEPTHWISE = "it is depthwise, where dense is faster"
+
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
@@ -165,29 +167,37 @@ def read_linear(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
     return _layer(module, weight, given, mask)
 
 
-def why_not_conv2d(module: nn.Module) -> str | None:
-    """Return why `module` cannot become a sparse 2-D convolution, or None if it can."""
+def why_not_conv2d(module: nn.Module, *, depthwise: bool = False) -> str | None:
+    """Return why `module` cannot become a sparse 2-D convolution, or None if it can.
+
+    Args:
+        module: any module.
+        depthwise: whether convolutions of one channel a group count too; they run dense.
+    """
     if not isinstance(module, nn.Conv2d):
         return f"{type(module).__name__} is not nn.Conv2d"
     if type(module).forward is not nn.Conv2d.forward:
         return f"{type(module).__name__} has a forward of its own"
-    if module.groups == module.in_channels and module.groups > 1:  # of one channel each
-        return "it is depthwise, where dense is faster"
+    if module.groups == module.in_channels and module.groups > 1 and not depthwise:
+        return DEPTHWISE
     return _unreadable(module)
 
 
-def read_conv2d(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
+def read_conv2d(
+    module: nn.Module, mask: Tensor | None = None, *, depthwise: bool = False
+) -> DenseLayer:
     """Read a dense convolution; its weight comes as [out, kh * kw * in / groups].
 
     Args:
         module: nn.Conv2d, plain, pruned by torch.nn.utils.prune, or with a parametrised weight.
         mask: of the weight's shape, nonzero where a weight is kept; None: where it is not zero.
+        depthwise: see `why_not_conv2d`.
 
     Raises:
         TypeError: if the module is another kind of layer.
         ValueError: if the mask has another shape than the weight.
     """
-    reason = why_not_conv2d(module)
+    reason = why_not_conv2d(module, depthwise=depthwise)
     if reason is not None:
         raise TypeError(f"conv: wanted an nn.Conv2d, got one that cannot convert: {reason}")
     assert isinstance(module, nn.Conv2d)

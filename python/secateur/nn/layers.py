@@ -57,7 +57,7 @@ def dense(layer: DenseLayer) -> nn.Module:
         device="meta",
     )
     weight = layer.weight.reshape(out, *geometry.kernel_size, channels).movedim(-1, 1)
-    made.weight = nn.Parameter(weight.contiguous(), requires_grad=False)
+    made.weight = nn.Parameter(weight.contiguous(), requires_grad=layer.trains)
     if layer.bias is not None:
-        made.bias = nn.Parameter(layer.bias, requires_grad=False)
+        made.bias = nn.Parameter(layer.bias, requires_grad=layer.trains)
     return made

@@ -26,7 +26,7 @@ _SCHEMA = (
     "(Tensor x, Tensor values, Tensor index, Tensor? bias=None, Tensor? residual=None, "
     "Tensor? scale=None, Tensor? dense=None, Tensor? transposed=None, *, int out_channels, "
     "int[] kernel_size, int[] stride, int[] padding, int[] dilation, int groups=1, "
-    'str act="none") -> Tensor'
+    'str act="none", bool residual_first=False) -> Tensor'
 )
 _ONES, _ZEROS = (1, 1), (0, 0, 0, 0)
 _NUMBERS = ("kernel_size", "stride", "padding", "dilation")
@@ -70,6 +70,7 @@ class ConvOp:
         dilation: Sequence[int] = _ONES,
         groups: int = 1,
         act: str = "none",
+        residual_first: bool = False,
     ) -> Tensor:
         """Return act(conv2d(x, W) + bias) + residual, summed over the kept positions of W only.
 
@@ -79,7 +80,7 @@ class ConvOp:
                 fastest; floating, or int8 with a scale.
             index: 1-D, uint8, of the same `Packed`.
             bias: [out].
-            residual: [N, out, H', W'], added after the activation.
+            residual: [N, out, H', W'], added after the activation; see `residual_first`.
             scale: [out], float32, see `LinearOp`.
             dense: [out, C / groups, kh, kw], the same weight dense; see `LinearOp`.
             transposed: `Format.transpose(index)`; without it each backward builds it anew.
@@ -90,6 +91,7 @@ class ConvOp:
             dilation: (down, right).
             groups: as of nn.Conv2d.
             act: "none", "relu", "gelu", "gelu_tanh", "silu" or "relu6".
+            residual_first: the residual is added before the activation, as ResNet does.
 
         Returns:
             [N, out, H', W'], of x's dtype; H' or W' is 0 where the kernel is larger than x.
@@ -104,6 +106,7 @@ class ConvOp:
         numbers = map(list, (kernel_size, stride, padding, dilation))
         options: Any = dict(zip(_NUMBERS, numbers, strict=True))
         options |= {"out_channels": out_channels, "groups": groups, "act": act}
+        options |= {"residual_first": True} if residual_first else {}
         learns = torch.is_grad_enabled() and any(
             t is not None and t.requires_grad for t in (x, values, bias, residual)
         )
@@ -138,10 +141,9 @@ class ConvOp:
             local = rows[mine] - group * by_group
             parts.append(_reference.sum_over_kept(x, values[mine], local, columns[mine], by_group))
         y = torch.cat(parts, dim=1)
-        y = ACTIVATIONS[call.act].forward(y if call.bias is None else y + call.bias)
-        return _finished(
-            call, y.reshape(call.x.shape[0], *call.out_size, call.out_channels).movedim(-1, 1)
-        )
+        y = y if call.bias is None else y + call.bias
+        y = y.reshape(call.x.shape[0], *call.out_size, call.out_channels).movedim(-1, 1)
+        return _finished(call, y)
 
     def default(self, *args: Any, **kwargs: Any) -> Tensor:
         """What devices without a kernel run: dense where that was measured faster."""
@@ -151,8 +153,7 @@ class ConvOp:
         bias = None if call.bias is None else call.bias.to(call.x.dtype)
         dense = call.dense.to(call.x.dtype)
         shape: Any = {"stride": call.stride, "dilation": call.dilation, "groups": call.groups}
-        y = F.conv2d(call.padded(), dense, bias, **shape)
-        return _finished(call, ACTIVATIONS[call.act].forward(y))
+        return _finished(call, F.conv2d(call.padded(), dense, bias, **shape))
 
     def _read(self, *args: Any, **kwargs: Any) -> tuple[ConvCall, Header]:
         call = ConvCall(*args, **kwargs)
@@ -167,21 +168,22 @@ class ConvOp:
         return y.to(memory_format=_memory_format(call.x))
 
     def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, values, index, bias, scale, transposed = ctx.saved_tensors
+        x, values, index, bias, scale, transposed, residual = ctx.saved_tensors
         # The dispatcher drops trailing arguments that equal their defaults.
         needs = (*ctx.needs_input_grad, False, False)
         call = ConvCall(x, values, index, bias, None, scale, None, transposed, **ctx.options)
         grad_pre = grad
         if call.act != "none":
             plain = {**ctx.options, "act": "none"}
-            pre = self._train(x, values, index, bias, None, scale, **plain)
+            pre = self._train(x, values, index, bias, residual, scale, **plain)
             grad_pre = ACTIVATIONS[call.act].backward(grad, pre)
         grad_x = self._grad_x(call, grad_pre) if needs[0] else None
         grad_values = self._grad_values(call, grad_pre) if needs[1] else None
         grad_bias = None
         if needs[3]:
             grad_bias = _reference.grad_bias(grad_pre.movedim(1, -1), bias)
-        grad_residual = grad.to(ctx.residual_dtype) if needs[4] else None
+        before = grad_pre if call.residual_first else grad
+        grad_residual = before.to(ctx.residual_dtype) if needs[4] else None
         return grad_x, grad_values, None, grad_bias, grad_residual, None, None, None
 
     def _grad_x(self, call: ConvCall, grad: Tensor) -> Tensor:
@@ -267,7 +269,12 @@ def _memory_format(x: Tensor) -> torch.memory_format:
 
 
 def _finished(call: ConvCall, y: Tensor) -> Tensor:
-    y = y if call.residual is None else y + call.residual
+    """Return y of the sums."""
+    if call.residual is not None and call.residual_first:
+        y = y + call.residual
+    y = ACTIVATIONS[call.act].forward(y)
+    if call.residual is not None and not call.residual_first:
+        y = y + call.residual
     return y.to(call.x.dtype).contiguous(memory_format=_memory_format(call.x))
 
 
@@ -275,6 +282,7 @@ def _save(
     ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Tensor
 ) -> None:
     x, values, index, bias, residual, scale, _dense, transposed = inputs
-    ctx.save_for_backward(x, values, index, bias, scale, transposed)
+    needed = residual if keyword_only_inputs.get("residual_first") else None
+    ctx.save_for_backward(x, values, index, bias, scale, transposed, needed)
     ctx.options = keyword_only_inputs
     ctx.residual_dtype = None if residual is None else residual.dtype

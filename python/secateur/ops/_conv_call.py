@@ -31,6 +31,7 @@ class ConvCall:
     dilation: Sequence[int] = (1, 1)
     groups: int = 1
     act: str = "none"
+    residual_first: bool = False
 
     @property
     def columns(self) -> int:

@@ -13,7 +13,8 @@ from typing import get_args
 import torch
 from torch import nn
 
-from secateur.nn import dense_layer, layers, stored
+from secateur.nn import batchnorm, dense_layer, stored
+from secateur.nn import layers as nn_layers
 from secateur.nn.attention import SparseMultiheadAttention
 from secateur.nn.convert import swap
 from secateur.nn.sparse_layer import SparseLayer
@@ -44,6 +45,7 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
     targets: Selectors | None = None,
     ignore: Selectors = (),
     values: torch.dtype | None = None,
+    fold_batchnorm: bool = False,
     progress: Callback | None = None,
 ) -> nn.Module:
     """Return `model` with sparse layers where they are faster than dense ones.
@@ -68,6 +70,10 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
         values: type to hold the kept weights in, see `SparseLinear.store`: torch.bfloat16 and
             torch.int8 are rounded, smaller, and faster where memory is the limit; None: the
             weight's own.
+        fold_batchnorm: put each nn.BatchNorm2d that follows a convolution into that one's weight
+            and bias, with nn.Identity in its place; for inference, in eval mode, where torch.fx can
+            trace the model. Convolutions that stay dense are folded too. `fuse` then finds the
+            activation after the convolution.
         progress: called with (done, total, name) before each layer; None: a bar on a terminal if
             it takes more than two seconds.
 
@@ -80,12 +86,13 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
         stored.check(values)
     _check(model, gate, objective, example_inputs is None and not rows)
     found = sites.find(model, targets, ignore)
+    norms = _norms(model, found) if fold_batchnorm else {}
     open_sites = [site for site in found if site.reason is None]
     seen: Mapping[nn.Module, Seen] = {}
     if example_inputs is not None:
         seen = observe(model, example_inputs, [site.module for site in open_sites])
     with Progress(len(open_sites), progress) as steps:
-        work = _Work(Judge(gate, objective, values), seen, rows, steps)
+        work = _Work(Judge(gate, objective, values), seen, rows, steps, norms)
         layers, swaps = work.through(found, record.find(model))
     threads = torch.get_num_threads()
     noted = Record(layers, gate, objective, machine.describe(), machine.stamp(), threads)
@@ -103,12 +110,14 @@ class _Work:
         seen: what each module was called with.
         rows: row counts to judge every layer at besides.
         steps: is told of every site that is judged.
+        norms: batch normalizations to fold into the convolution before them.
     """
 
     judge: Judge
     seen: Mapping[nn.Module, Seen]
     rows: tuple[int, ...]
     steps: Progress
+    norms: Mapping[nn.Module, nn.BatchNorm2d]
 
     def through(
         self, found: list[Site], known: list[LayerRecord]
@@ -122,6 +131,7 @@ class _Work:
         layers: list[LayerRecord] = []
         swaps: dict[nn.Module, nn.Module] = {}
         for site in found:
+            swaps |= self._folded(site)
             if site.reason is not None:
                 before = [note for note in known if sites.belongs(note.name, site)]
                 layers += before or [sites.described(site)]
@@ -129,12 +139,33 @@ class _Work:
             self.steps.step(site.name)
             made = []
             for part in sites.parts(site, self.seen.get(site.module, Seen()), self.rows):
-                note, sparse = _judged(part, site, self.judge)
+                note, sparse = _judged(part, site, self.judge, self.norms.get(site.module))
                 layers.append(note)
                 made.append(_Made(part, sparse))
             if any(m.sparse is not None for m in made):
                 swaps[site.module] = _assembled(site, made)
         return layers, swaps
+
+    def _folded(self, site: Site) -> dict[nn.Module, nn.Module]:
+        """Return what becomes of a convolution that stays dense, and of its normalization.
+
+        Raises:
+            ValueError: if the numbers are such that folding changes what is computed.
+        """
+        norm = self.norms.get(site.module)
+        if norm is None:
+            return {}
+        layer = dense_layer.read_conv2d(site.module, depthwise=True)
+        for size in sorted(self.seen.get(site.module, Seen()).images)[:1]:
+            off = batchnorm.off(layer, norm, size.random_x(layer))
+            if not off <= 1:
+                raise ValueError(
+                    f"fold_batchnorm: folding into {site.name!r} moves its output {off:.3g} times "
+                    f"as far as rounding may; leave it with ignore=[{site.name!r}]"
+                )
+        dense = nn_layers.dense(batchnorm.folded(layer, norm))
+        dense.training = site.module.training
+        return {site.module: dense, norm: nn.Identity()}
 
 
 def _check(model: object, gate: str, objective: str, needs_rows: bool) -> None:
@@ -151,8 +182,17 @@ def _check(model: object, gate: str, objective: str, needs_rows: bool) -> None:
         )
 
 
-def _judged(part: Part, site: Site, judge: Judge) -> tuple[LayerRecord, SparseLayer | None]:
+def _norms(model: nn.Module, found: list[Site]) -> dict[nn.Module, nn.BatchNorm2d]:
+    """Return the batch normalizations to fold; a convolution that is to be left keeps its own."""
+    free = {site.module for site in found if site.reason in (None, dense_layer.DEPTHWISE)}
+    return {conv: norm for conv, norm in batchnorm.pairs(model).items() if conv in free}
+
+
+def _judged(
+    part: Part, site: Site, judge: Judge, norm: nn.BatchNorm2d | None
+) -> tuple[LayerRecord, SparseLayer | None]:
     layer = dense_layer.read(part.layer)
+    layer = layer if norm is None else batchnorm.folded(layer, norm)
     shape = (int(layer.weight.shape[0]), int(layer.weight.shape[1]))
     sparsity = 1.0 - int(layer.mask.count_nonzero()) / max(1, layer.mask.numel())
     size = layer.weight.nbytes
@@ -185,7 +225,7 @@ def _sparse(
     values: torch.dtype | None,
 ) -> SparseLayer:
     assert decision.packed is not None
-    sparse = layers.sparse(layer, decision.packed)
+    sparse = nn_layers.sparse(layer, decision.packed)
     if values is not None:
         sparse.store(values)
     sparse.keep_dense(decision.keeps_dense)

@@ -6,7 +6,7 @@ Numerical Algorithms, eq. 3.5), so two of them differ by at most twice that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from secateur.formats import Header
 from secateur.planning.fuse._graph import read
 
 Fetch = Callable[[object], Any]
@@ -48,16 +49,23 @@ def bound(node: Node, fetch: Fetch) -> Tensor:
         assert isinstance(whole, Node)
         sliced: Tensor = torch.ops.aten.slice.Tensor(bound(whole, fetch), dim, start, end)
         return sliced
-    linear = read(node)
-    if linear is not None:
-        call = _Layer(linear.format, linear.out_features, linear.act)
-        operands = (fetch(n) for n in (linear.values, linear.index, linear.bias, linear.scale))
-        return call.bound(fetch(linear.x), *operands) + _of_adding(fetch(linear.residual))
+    layer = read(node)
+    if layer is not None:
+        options = dict(layer.options)
+        first = options.pop("residual_first", False)
+        call = _Layer(f"{layer.format}_{layer.kind}", layer.act, options)
+        operands = (fetch(n) for n in (layer.values, layer.index, layer.bias, layer.scale))
+        # What is added before the activation is off as the sum is.
+        of_adding = _of_adding(fetch(layer.residual)) * (_SLOPE + _ULPS if first else 1)
+        return call.bound(fetch(layer.x), *operands) + of_adding
     x, values1, index1, values2, index2, bias1, bias2, residual = (fetch(n) for n in node.args)
     sizes = [int(node.kwargs[f"{name}_features"]) for name in ("hidden", "out")]  # type: ignore[arg-type]
     format = str(node.target).split(".")[1].partition("_")[0]
-    first = _Layer(format, sizes[0], str(node.kwargs["act"]))
-    second = _Layer(format, sizes[1], str(node.kwargs["act_out"]))
+    acts = [str(node.kwargs[name]) for name in ("act", "act_out")]
+    first, second = (
+        _Layer(f"{format}_linear", act, {"out_features": size})
+        for act, size in zip(acts, sizes, strict=True)
+    )
     off = first.bound(x, values1, index1, bias1)
     hidden = first(x, values1, index1, bias1)
     return second.bound(hidden, values2, index2, bias2, off=off) + _of_adding(residual)
@@ -65,17 +73,21 @@ def bound(node: Node, fetch: Fetch) -> Tensor:
 
 @dataclass(frozen=True)
 class _Layer:
-    """act(x Wᵀ + bias) by the op of a format, and what it may be off by."""
+    """act(x Wᵀ + bias), or of a convolution, by an op, and what it may be off by."""
 
-    format: str
-    out_features: int
+    op: str
     act: str
+    options: Mapping[str, Any]
 
     def __call__(self, *tensors: Tensor | None, act: str | None = None) -> Tensor:
-        op = getattr(torch.ops.secateur, f"{self.format}_linear_infer").default
+        op = getattr(torch.ops.secateur, f"{self.op}_infer").default
         act = self.act if act is None else act
-        result: Tensor = op(*tensors, out_features=self.out_features, act=act)
+        result: Tensor = op(*tensors, **self.options, act=act)
         return result
+
+    def _terms(self, index: Tensor) -> int:
+        """Products of one sum, at most."""
+        return Header.read(index).in_features
 
     def bound(
         self,
@@ -94,7 +106,7 @@ class _Layer:
         assert size is not None
         weight = (values.abs(), index)
         absolute = self(size.to(wide), *weight, of_bias, None, of_scale, act="none")
-        error = (x.shape[-1] + 2) * eps * absolute
+        error = (self._terms(index) + 2) * eps * absolute
         if off is not None:
             error = error + self(off.to(wide), *weight, None, None, of_scale, act="none")
         # |y| is at most `absolute`: two eps of it are for rounding y, and for adding to it.

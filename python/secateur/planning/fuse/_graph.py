@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,16 @@ _TENSORS = ("x", "values", "index", "bias", "residual", "scale", "dense", "trans
 
 
 @dataclass(frozen=True)
-class Linear:
-    """A call of a sparse linear op, its arguments by the names of the schema."""
+class Layer:
+    """A call of a sparse op, its arguments by the names of the schema.
+
+    Attributes:
+        kind: "linear" or "conv2d".
+        options: every other keyword argument of the op.
+    """
 
     node: Node
+    kind: str
     format: str
     x: Node
     values: Node
@@ -29,8 +35,8 @@ class Linear:
     residual: Node | None
     scale: Node | None
     dense: Node | None
-    out_features: int
     act: str
+    options: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -39,39 +45,61 @@ class Linear:
             return str(self.values.target).rpartition(".")[0] or self.node.name
         return self.node.name
 
+    @property
+    def out_features(self) -> int:
+        """Outputs of a linear layer."""
+        out: int = self.options["out_features"]
+        return out
 
-def read(node: object) -> Linear | None:
-    """Return the call that `node` is; None if it is no sparse linear layer."""
+
+def read(node: object) -> Layer | None:
+    """Return the call that `node` is; None if it is no sparse layer."""
     if not isinstance(node, Node) or node.op != "call_function":
         return None
-    format = _formats().get(node.target)
-    if format is None:
+    found = _ops().get(node.target)
+    if found is None:
         return None
     given: dict[str, Any] = dict.fromkeys(_TENSORS)
     given.update(zip(_TENSORS, node.args, strict=False))
-    given.update(node.kwargs)
+    options = dict(node.kwargs)
+    given.update({name: options.pop(name) for name in _TENSORS if name in options})
     given.pop("transposed")
-    return Linear(node, format, **{"act": "none", **given})
+    act = str(options.pop("act", "none"))
+    return Layer(node, *found, **given, act=act, options=options)
 
 
-def linears(module: GraphModule) -> Iterator[Linear]:
+def layers(module: GraphModule) -> Iterator[Layer]:
     """Yield every sparse layer, walking the live graph."""
     for node in module.graph.nodes:
-        linear = read(node)
-        if linear is not None:
-            yield linear
+        layer = read(node)
+        if layer is not None:
+            yield layer
 
 
-def call_linear(linear: Linear, **changes: Any) -> Node:
-    """Add a call like `linear` with some arguments changed, without its gradient."""
-    fields = {name: getattr(linear, name) for name in (*_TENSORS[:-1], "out_features", "act")}
+def linears(module: GraphModule) -> Iterator[Layer]:
+    """Yield every sparse linear layer, walking the live graph."""
+    return (layer for layer in layers(module) if layer.kind == "linear")
+
+
+def read_linear(node: object) -> Layer | None:
+    """Return the call that `node` is; None if it is no sparse linear layer."""
+    layer = read(node)
+    return layer if layer is not None and layer.kind == "linear" else None
+
+
+def call(layer: Layer, **changes: Any) -> Node:
+    """Add a call like `layer` with some arguments changed, without its gradient."""
+    fields = {name: getattr(layer, name) for name in (*_TENSORS[:-1], "act")}
+    fields |= layer.options
     fields.update(changes)
     # Weights that only a gradient needs stay behind.
     tensors = tuple(fields.pop(name) for name in _TENSORS[:-1])
-    format = fields.pop("format", linear.format)
-    target = getattr(torch.ops.secateur, f"{format}_linear_infer").default
-    made = linear.node.graph.call_function(target, tensors, fields)
-    made.meta["val"] = shaped_like(linear.node, fields["out_features"])
+    format = fields.pop("format", layer.format)
+    target = getattr(torch.ops.secateur, f"{format}_{layer.kind}_infer").default
+    made = layer.node.graph.call_function(target, tensors, fields)
+    like = layer.node
+    linear = layer.kind == "linear"
+    made.meta["val"] = shaped_like(like, fields["out_features"]) if linear else meta(like)
     return made
 
 
@@ -129,12 +157,13 @@ def mutation_between(nodes: Sequence[Node]) -> str | None:
     return None
 
 
-def _formats() -> dict[Any, str]:
-    """The linear ops there are, and the format of each."""
+def _ops() -> dict[Any, tuple[str, str]]:
+    """The sparse ops there are, and the kind and format of each."""
     found = {}
     for format in FORMATS.names():
-        for suffix in ("", "_infer"):
-            op = getattr(torch.ops.secateur, f"{format}_linear{suffix}", None)
-            if op is not None:
-                found[op.default] = format
+        for kind in ("linear", "conv2d"):
+            for suffix in ("", "_infer"):
+                op = getattr(torch.ops.secateur, f"{format}_{kind}{suffix}", None)
+                if op is not None:
+                    found[op.default] = (kind, format)
     return found

@@ -11,15 +11,15 @@ from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_leaves
 
 from secateur.planning.fuse._capture import Captured
-from secateur.planning.fuse._graph import linears, tensor_of
+from secateur.planning.fuse._graph import layers, tensor_of
 
 
 def near_values(captured: Captured) -> dict[Node, Tensor]:
     """Run the example; return the tensors of sparse layers, their inputs, users, and theirs."""
     near: set[Node] = set()
-    for linear in linears(captured.module):
-        near.update(linear.node.all_input_nodes, [linear.node])
-        for user in linear.node.users:
+    for layer in layers(captured.module):
+        near.update(layer.node.all_input_nodes, [layer.node])
+        for user in layer.node.users:
             near.update(user.all_input_nodes, [user])
     return _Keeper(captured.module, near).kept(captured)
 

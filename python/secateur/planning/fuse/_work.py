@@ -147,10 +147,11 @@ def _copied(graph: Graph) -> Graph:
 def _kind(node: Node) -> Hashable:
     """What nodes have in common that are measured once: op, shapes, sizes of packed weights."""
     value = node.meta["val"]
-    linear = read(node)
+    layer = read(node)
     sizes = None
-    if linear is not None:
-        sizes = (linear.values.meta["val"].shape, linear.act, linear.residual is None)
+    if layer is not None:
+        shape = layer.values.meta["val"].shape
+        sizes = (shape, layer.act, layer.residual is None, str(layer.options))
     return str(node.target), str(value.shape), value.dtype, sizes
 
 

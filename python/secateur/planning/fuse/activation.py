@@ -10,7 +10,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from secateur.planning.fuse._base import REWRITES, Match, Miss, Values
-from secateur.planning.fuse._graph import Linear, call_linear, linears, mutation_between
+from secateur.planning.fuse._graph import Layer, call, layers, mutation_between
 
 _aten: Any = torch.ops.aten
 # In place or not: the layer's own output has no other user.
@@ -36,18 +36,18 @@ class Activation:
 
     def find(self, module: GraphModule, values: Values) -> Iterator[Match | Miss]:
         """Yield layers followed by an activation that the op knows."""
-        for linear in linears(module):
-            acts = [(user, act) for user in linear.node.users if (act := act_of(user))]
+        for layer in layers(module):
+            acts = [(user, act) for user in layer.node.users if (act := act_of(user))]
             if not acts:
                 continue
             user, act = acts[0]
-            what = f"{linear.name} + {act}"
-            reason = _why_not(linear, user)
+            what = f"{layer.name} + {act}"
+            reason = _why_not(layer, user)
             if reason is not None:
                 yield Miss(what, reason)
                 continue
-            old = (linear.node, user)
-            yield Match(what, old, old[1:], partial(_build, linear, act))
+            old = (layer.node, user)
+            yield Match(what, old, old[1:], partial(_build, layer, act))
 
 
 def act_of(node: Node) -> str | None:
@@ -59,18 +59,18 @@ def act_of(node: Node) -> str | None:
     return "gelu_tanh" if name == "gelu" and approximate == "tanh" else name
 
 
-def _build(linear: Linear, act: str) -> list[Node]:
-    return [call_linear(linear, act=act)]
+def _build(layer: Layer, act: str) -> list[Node]:
+    return [call(layer, act=act)]
 
 
-def _why_not(linear: Linear, act: Node) -> str | None:
-    if len(linear.node.users) > 1:
-        return f"the layer's output has {len(linear.node.users)} users"
-    if linear.act != "none":
-        return f"the layer has an activation already, {linear.act}"
-    if linear.residual is not None:
+def _why_not(layer: Layer, act: Node) -> str | None:
+    if len(layer.node.users) > 1:
+        return f"the layer's output has {len(layer.node.users)} users"
+    if layer.act != "none":
+        return f"the layer has an activation already, {layer.act}"
+    if layer.residual is not None:
         return "a residual is added before the activation"
-    blocked = mutation_between((linear.node, act))
+    blocked = mutation_between((layer.node, act))
     return None if blocked is None else f"{blocked} in between works in place"
 
 

@@ -10,7 +10,14 @@ import torch
 from torch.fx import GraphModule, Node
 
 from secateur.planning.fuse._base import REWRITES, Match, Miss, Values
-from secateur.planning.fuse._graph import Linear, linears, meta, mutation_between, read, shaped_like
+from secateur.planning.fuse._graph import (
+    Layer,
+    linears,
+    meta,
+    mutation_between,
+    read_linear,
+    shaped_like,
+)
 
 FEWEST_ROWS = 16  # of x; below, the op is two calls of the linear op
 
@@ -24,7 +31,7 @@ class Mlp:
     def find(self, module: GraphModule, values: Values) -> Iterator[Match | Miss]:
         """Yield pairs of layers."""
         for second in linears(module):
-            first = read(second.x)
+            first = read_linear(second.x)
             if first is None:
                 continue
             what = f"{first.name} + {second.name}"
@@ -36,7 +43,7 @@ class Mlp:
             yield Match(what, old, old[1:], partial(_build, first, second))
 
 
-def _build(first: Linear, second: Linear) -> list[Node]:
+def _build(first: Layer, second: Layer) -> list[Node]:
     target = getattr(torch.ops.secateur, f"{first.format}_mlp_infer").default
     weights = (first.x, first.values, first.index, second.values, second.index)
     arguments = (*weights, first.bias, second.bias, second.residual)
@@ -51,7 +58,7 @@ def _build(first: Linear, second: Linear) -> list[Node]:
     return [made]
 
 
-def _why_not(first: Linear, second: Linear, values: Values) -> str | None:
+def _why_not(first: Layer, second: Layer, values: Values) -> str | None:
     if len(first.node.users) > 1:
         return f"the first layer's output has {len(first.node.users)} users"
     if first.residual is not None:

@@ -13,12 +13,12 @@ from secateur.formats import Header
 from secateur.nn.sparse_group import join, join_biases
 from secateur.planning.fuse._base import REWRITES, Match, Miss, Values
 from secateur.planning.fuse._graph import (
-    Linear,
-    call_linear,
+    Layer,
+    call,
     constant,
     meta,
     mutation_between,
-    read,
+    read_linear,
     tensor_of,
 )
 
@@ -34,12 +34,12 @@ class SharedInput:
     def find(self, module: GraphModule, values: Values) -> Iterator[Match | Miss]:
         """Yield groups of two or more layers that have the same x."""
         for x in module.graph.nodes:
-            users = [linear for linear in map(read, x.users) if linear and linear.x is x]
+            users = [linear for linear in map(read_linear, x.users) if linear and linear.x is x]
             if len(users) < 2:
                 continue
             order = {node: at for at, node in enumerate(module.graph.nodes)}
             users.sort(key=lambda linear: order[linear.node])
-            groups: dict[Hashable, list[Linear]] = {}
+            groups: dict[Hashable, list[Layer]] = {}
             for linear in users:
                 reason = _why_not(linear, module)
                 if reason is not None:
@@ -49,7 +49,7 @@ class SharedInput:
             yield from (_judged(group, module) for group in groups.values())
 
 
-def _judged(group: list[Linear], module: GraphModule) -> Match | Miss:
+def _judged(group: list[Layer], module: GraphModule) -> Match | Miss:
     what = " + ".join(linear.name for linear in group)
     if len(group) < 2:
         return Miss(what, "no other layer on this input is of its format, type and activation")
@@ -60,7 +60,7 @@ def _judged(group: list[Linear], module: GraphModule) -> Match | Miss:
     return Match(what, nodes, nodes, partial(_build, group, module), first=True)
 
 
-def _why_not(linear: Linear, module: GraphModule) -> str | None:
+def _why_not(linear: Layer, module: GraphModule) -> str | None:
     if linear.residual is not None:
         return "it adds a residual of its own"
     if linear.scale is not None:
@@ -73,7 +73,7 @@ def _why_not(linear: Linear, module: GraphModule) -> str | None:
     return None
 
 
-def _kind(linear: Linear, module: GraphModule) -> Hashable:
+def _kind(linear: Layer, module: GraphModule) -> Hashable:
     """What layers must have in common: format and pattern, types, activation."""
     index, values = tensor_of(module, linear.index), tensor_of(module, linear.values)
     assert index is not None and values is not None
@@ -82,7 +82,7 @@ def _kind(linear: Linear, module: GraphModule) -> Hashable:
     return linear.format, header.n, header.m, values.dtype, bias or values.dtype, linear.act
 
 
-def _build(group: list[Linear], module: GraphModule) -> list[Node]:
+def _build(group: list[Layer], module: GraphModule) -> list[Node]:
     parts, biases = [], []
     for linear in group:
         values, index = tensor_of(module, linear.values), tensor_of(module, linear.index)
@@ -92,7 +92,7 @@ def _build(group: list[Linear], module: GraphModule) -> list[Node]:
     packed = join(parts)
     sizes = [linear.out_features for linear in group]
     bias = join_biases(biases, sizes, packed.values)
-    joined = call_linear(
+    joined = call(
         group[0],
         format=packed.format,
         values=constant(module, packed.values),
