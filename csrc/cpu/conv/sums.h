@@ -42,6 +42,10 @@ struct ImageSums {
     const float* y = static_cast<const float*>(to.y) + row * to.stride;
     SECATEUR_UNROLL
     for (int v = 0; v < T::kRows; v += 16) __builtin_prefetch(y + v, 1);
+    if (!to.residual) return;
+    const float* residual = static_cast<const float*>(to.residual) + row * to.stride;
+    SECATEUR_UNROLL
+    for (int v = 0; v < T::kRows; v += 16) __builtin_prefetch(residual + v);
   }
 
   SECATEUR_INLINE void start(T& tile, std::int64_t row) const {

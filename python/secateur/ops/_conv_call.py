@@ -63,7 +63,8 @@ class ConvCall:
     @property
     def rows(self) -> int:
         """Pixels of y."""
-        return int(self.x.shape[0]) * self.out_size[0] * self.out_size[1]
+        high, wide = self.out_size
+        return self.x.shape[0] * high * wide  # not int(): that would fix a traced batch
 
     def layer(self, x: Tensor) -> Call:
         """Return the linear layer on the rows `x` that this convolution is, without residual."""

@@ -54,6 +54,8 @@ class Rewrite(Protocol):
     Attributes:
         name: as it is registered, for the report.
         order: rewrites are done in ascending order; later ones see what earlier ones left.
+        reads: ops whose inputs it needs on the example though no sparse layer is near; may be
+            left out.
     """
 
     name: str

@@ -41,7 +41,7 @@ def bound(node: Node, fetch: Fetch) -> Tensor:
     """Return the forward error bound of a replacement's output, elementwise.
 
     Args:
-        node: a sparse layer, an mlp, or a slice of either.
+        node: a sparse layer, an mlp, a slice of either, or a copy of what no sum was made for.
         fetch: gives the value of a node on the example.
     """
     if node.target is torch.ops.aten.slice.Tensor:
@@ -49,6 +49,8 @@ def bound(node: Node, fetch: Fetch) -> Tensor:
         assert isinstance(whole, Node)
         sliced: Tensor = torch.ops.aten.slice.Tensor(bound(whole, fetch), dim, start, end)
         return sliced
+    if node.target is torch.ops.aten.clone.default:
+        return torch.zeros(())  # nothing was computed anew
     layer = read(node)
     if layer is not None:
         options = dict(layer.options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -14,9 +14,17 @@ from secateur.planning.fuse._capture import Captured
 from secateur.planning.fuse._graph import layers, tensor_of
 
 
-def near_values(captured: Captured) -> dict[Node, Tensor]:
-    """Run the example; return the tensors of sparse layers, their inputs, users, and theirs."""
+def near_values(captured: Captured, reads: Collection[Any] = ()) -> dict[Node, Tensor]:
+    """Run the example; return the tensors of sparse layers, their inputs, users, and theirs.
+
+    Args:
+        captured: the model.
+        reads: ops whose inputs are wanted too.
+    """
     near: set[Node] = set()
+    for node in captured.module.graph.nodes:
+        if node.target in reads:
+            near.update(node.all_input_nodes)
     for layer in layers(captured.module):
         near.update(layer.node.all_input_nodes, [layer.node])
         for user in layer.node.users:

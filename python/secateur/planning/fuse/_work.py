@@ -44,7 +44,7 @@ class Work:
         """Do one rewrite wherever it can be done and pays; undo it if the whole is worse for it."""
         module = self.captured.module
         before = _copied(module.graph)
-        values = near_values(self.captured)
+        values = near_values(self.captured, getattr(rewrite, "reads", ()))
         fused = 0
         for found in rewrite.find(module, values):
             if isinstance(found, Miss):
