@@ -1,4 +1,4 @@
-"""The benchmarks' command line: python benchmarks/run.py linear|mlp|pack|memory [--quick] ...
+"""The benchmarks' command line: run.py linear|conv|nets|mlp|pack|memory [--quick] ...
 
 Tests first, then the machine's ceilings, then the cases; README.md tells how to read the tables.
 """
@@ -30,6 +30,7 @@ from benchmarks import (
     resident,
     roofline,
     verify,
+    whole,
 )
 from benchmarks.cases import (
     PATTERNS,
@@ -150,6 +151,19 @@ def measure_conv(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say
         say(line)
 
 
+def measure_nets(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
+    """Time whole networks against the dense libraries."""
+    own = chosen.sparsity is not SPARSITIES
+    options = whole.Options(
+        plan=plan(chosen),
+        sparsities=chosen.sparsity if own else whole.SPARSITIES,
+        images=chosen.rows or (1,),
+        nets=("resnet50",) if chosen.quick else tuple(whole.NETS),
+    )
+    for line in whole.run(options, say):
+        say(line)
+
+
 def measure_pack(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
     """Time packing against dense calls, and find its peak of memory."""
     costs = list(pack.run(selection(chosen), plan(chosen)))
@@ -172,6 +186,7 @@ def measure_memory(chosen: argparse.Namespace, _facts: Mapping[str, str], say: S
 WHATS = {
     "linear": measure_linear,
     "conv": measure_conv,
+    "nets": measure_nets,
     "mlp": measure_mlp,
     "pack": measure_pack,
     "memory": measure_memory,
@@ -216,7 +231,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         type=_checked(_positive),
         metavar="N",
-        help="rows of x (tokens); for conv, images of the batch",
+        help="rows of x (tokens); for conv and nets, images of the batch",
     )
     add("--sparsity", nargs="+", type=_checked(_share), default=SPARSITIES, metavar="S",
         help="shares of zeros, 0 to 1, of unstructured weights")  # fmt: skip

@@ -15,6 +15,7 @@ KERNELS = "tests/kernels/test_cpu_kernels.py"
 TESTS = {
     "linear": (KERNELS, "tests/kernels/test_types.py", "tests/kernels/test_edge_input.py"),
     "conv": ("tests/kernels/test_conv_kernels.py",),
+    "nets": ("tests/kernels/test_conv_kernels.py", "tests/planning/test_fuse_convs.py"),
     "mlp": ("tests/kernels/test_mlp_kernels.py",),
     "pack": ("tests/formats",),
     "memory": (KERNELS,),

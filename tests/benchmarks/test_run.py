@@ -79,7 +79,7 @@ def test_a_green_run_measures_and_ends_with_0(monkeypatch: pytest.MonkeyPatch) -
         (["--pattern", "bsr"], "N:M"),
         (["--sparsity", "1.5"], "[0, 1)"),
         (["--rows", "0"], "at least 1"),
-        (["conv"], "invalid choice"),
+        (["convolutions"], "invalid choice"),
     ],
 )
 def test_bad_arguments_are_named(

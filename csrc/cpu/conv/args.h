@@ -57,6 +57,8 @@ struct ConvArgs {
   bool residual_first;  // it is added before the activation
 };
 
+namespace {
+
 // The planes of one image: for each channel one for each pair of phases in use. Output (i, j) is
 // position i * pitch + j, and a tap is at the same position of its plane plus its own offset. Where
 // a tap falls outside of x, or into the row beside, its lanes are masked (fill.h). Mostly a plane's
@@ -106,4 +108,5 @@ inline std::int64_t conv_tiles(const ConvArgs& c) {
   return ceil_div(Planes(c).positions, kWidestTile);
 }
 
+}  // namespace
 }  // namespace secateur
