@@ -65,16 +65,19 @@ struct ImageSums {
     const std::int64_t at = row * to.stride;
     const float* residual = to.residual ? static_cast<const float*>(to.residual) + at : nullptr;
     if (residual && to.residual_first) add(tile, residual);
-    if (to.act != Act::none) {
-      SECATEUR_UNROLL
-      for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu(tile.sum[0][v]);
-    }
-    if (to.act == Act::relu6) {
-      SECATEUR_UNROLL
-      for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu6(tile.sum[0][v]);
-    }
+    activate_all(tile);
     if (residual && !to.residual_first) add(tile, residual);
     tile.store_to(static_cast<float*>(to.y) + at);
+  }
+
+  // The activations that take a moment.
+  SECATEUR_INLINE void activate_all(T& tile) const {
+    if (to.act == Act::none) return;
+    SECATEUR_UNROLL
+    for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu(tile.sum[0][v]);
+    if (to.act == Act::relu) return;
+    SECATEUR_UNROLL
+    for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu6(tile.sum[0][v]);
   }
 
   SECATEUR_INLINE static void add(T& tile, const float* residual) {

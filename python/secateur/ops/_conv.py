@@ -80,7 +80,7 @@ class ConvOp:
                 fastest; floating, or int8 with a scale.
             index: 1-D, uint8, of the same `Packed`.
             bias: [out].
-            residual: [N, out, H', W'], added after the activation; see `residual_first`.
+            residual: [N, out, H', W'], added after the activation, or before with residual_first.
             scale: [out], float32, see `LinearOp`.
             dense: [out, C / groups, kh, kw], the same weight dense; see `LinearOp`.
             transposed: `Format.transpose(index)`; without it each backward builds it anew.
@@ -91,7 +91,7 @@ class ConvOp:
             dilation: (down, right).
             groups: as of nn.Conv2d.
             act: "none", "relu", "gelu", "gelu_tanh", "silu" or "relu6".
-            residual_first: the residual is added before the activation, as ResNet does.
+            residual_first: see `residual`; ResNet has it so.
 
         Returns:
             [N, out, H', W'], of x's dtype; H' or W' is 0 where the kernel is larger than x.
@@ -107,16 +107,15 @@ class ConvOp:
         options: Any = dict(zip(_NUMBERS, numbers, strict=True))
         options |= {"out_channels": out_channels, "groups": groups, "act": act}
         options |= {"residual_first": True} if residual_first else {}
-        learns = torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in (x, values, bias, residual)
-        )
         # A kernel sees neither of these.
         strange = act not in ACTIVATIONS or values.dim() != 1
         if strange or (values.dtype == torch.int8) != (scale is not None):
             check_conv(self.name, self.format.code, ConvCall(*tensors, **options), None)
-        return self._run(self._train if learns else self._infer, tensors, options)
+        return self._run(tensors, options)
 
-    def _run(self, op: Any, tensors: Any, options: Any) -> Tensor:
+    def _run(self, tensors: Any, options: Any) -> Tensor:
+        learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+        op = self._train if learns else self._infer
         result: Tensor
         try:
             result = op(*tensors, **options)

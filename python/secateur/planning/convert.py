@@ -70,10 +70,8 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
         values: type to hold the kept weights in, see `SparseLinear.store`: torch.bfloat16 and
             torch.int8 are rounded, smaller, and faster where memory is the limit; None: the
             weight's own.
-        fold_batchnorm: put each nn.BatchNorm2d that follows a convolution into that one's weight
-            and bias, with nn.Identity in its place; for inference, in eval mode, where torch.fx can
-            trace the model. Convolutions that stay dense are folded too. `fuse` then finds the
-            activation after the convolution.
+        fold_batchnorm: put each nn.BatchNorm2d in eval mode into the weight of the convolution
+            before it, sparse or dense, where torch.fx can trace the model; `fuse` goes on from it.
         progress: called with (done, total, name) before each layer; None: a bar on a terminal if
             it takes more than two seconds.
 
@@ -88,16 +86,14 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
     found = sites.find(model, targets, ignore)
     norms = _norms(model, found) if fold_batchnorm else {}
     open_sites = [site for site in found if site.reason is None]
-    seen: Mapping[nn.Module, Seen] = {}
-    if example_inputs is not None:
-        seen = observe(model, example_inputs, [site.module for site in open_sites])
+    watched = [site.module for site in open_sites]
+    seen = {} if example_inputs is None else observe(model, example_inputs, watched)
     with Progress(len(open_sites), progress) as steps:
         work = _Work(Judge(gate, objective, values), seen, rows, steps, norms)
         layers, swaps = work.through(found, record.find(model))
-    threads = torch.get_num_threads()
-    noted = Record(layers, gate, objective, machine.describe(), machine.stamp(), threads)
     fast = swap(model, swaps, inplace=inplace)
-    record.attach(fast, noted)
+    where = (machine.describe(), machine.stamp(), torch.get_num_threads())
+    record.attach(fast, Record(layers, gate, objective, *where))
     return fast
 
 
