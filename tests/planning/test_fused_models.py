@@ -138,7 +138,14 @@ def test_a_batch_of_one_is_said_to_be_fixed() -> None:
 
 
 def test_rewrites_are_found_by_their_files() -> None:
-    assert REWRITES.names() == ["activation", "mlp", "residual", "shared input"]
+    assert REWRITES.names() == [
+        "activation",
+        "max pool",
+        "mlp",
+        "residual",
+        "residual activation",
+        "shared input",
+    ]
 
 
 # --- errors

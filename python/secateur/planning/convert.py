@@ -91,8 +91,8 @@ def convert(  # noqa: PLR0913  the front door; all but the first two have defaul
     with Progress(len(open_sites), progress) as steps:
         work = _Work(Judge(gate, objective, values), seen, rows, steps, norms)
         layers, swaps = work.through(found, record.find(model))
-    fast = swap(model, swaps, inplace=inplace)
     where = (machine.describe(), machine.stamp(), torch.get_num_threads())
+    fast = swap(model, swaps, inplace=inplace)
     record.attach(fast, Record(layers, gate, objective, *where))
     return fast
 

@@ -17,7 +17,7 @@ _aten: Any = torch.ops.aten
 class MaxPool:
     """The same pooling between two copies; up to four times as fast on one thread of Zen 3."""
 
-    name = "max_pool"
+    name = "max pool"
     order = 50
     reads = (_aten.max_pool2d.default,)
 
@@ -43,4 +43,4 @@ def _build(node: Node) -> list[Node]:
     return [made]
 
 
-REWRITES.register("max_pool")(MaxPool())
+REWRITES.register("max pool")(MaxPool())

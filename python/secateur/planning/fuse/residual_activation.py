@@ -15,7 +15,7 @@ from secateur.planning.fuse.activation import act_of
 class ResidualActivation:
     """act(conv(x) + b + residual) in one call, as the blocks of a ResNet end."""
 
-    name = "residual_activation"
+    name = "residual activation"
     order = 30
 
     def find(self, module: GraphModule, values: Values) -> Iterator[Match | Miss]:
@@ -49,4 +49,4 @@ def _why_not(layer: Layer, act: Node) -> str | None:
     return None if blocked is None else f"{blocked} in between works in place"
 
 
-REWRITES.register("residual_activation")(ResidualActivation())
+REWRITES.register("residual activation")(ResidualActivation())
