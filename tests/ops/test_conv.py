@@ -16,7 +16,7 @@ from secateur.formats import FORMATS, Layout, with_verdicts
 from secateur.formats.layout import grouped
 from tests.support import data, judge, truth
 
-FORMATS_WITH_CONV = ["csr", "nm"]
+FORMATS_WITH_CONV = ["csr", "nm", "rows"]
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strided": {"stride": (2, 1), "padding": (1, 0, 2, 1)},

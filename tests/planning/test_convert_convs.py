@@ -128,3 +128,31 @@ def test_a_plan_tells_of_convolutions() -> None:
     planned = sc.plan(cnn(), 0.9, rows=[4096])
     assert {layer.name for layer in planned.layers if layer.sparse} >= {"0", "2"}
     assert all(t.of == "pixel" for layer in planned.layers[:2] for t in layer.timings)
+
+
+@pytest.mark.parametrize("taps", ["all", "some"])
+def test_removed_channels_run_as_a_smaller_convolution(taps: str) -> None:
+    conv, gen = nn.Conv2d(12, 10, 3, stride=2, padding=1), data.generator(6)
+    with torch.no_grad():
+        conv.weight.copy_(data.integers(conv.weight.shape, gen).abs() + 1)
+        conv.weight[::2] = 0
+        conv.weight[:, 1::3] = 0
+        if taps == "some":
+            conv.weight[:, :, 0] = 0
+        conv.bias.copy_(data.integers((10,), gen))
+    model, x = nn.Sequential(conv).eval(), data.integers((2, 12, 9, 9), gen)
+    fast = sc.convert(model, x, gate="always")
+    assert fast[0].format == "rows"
+    assert fast[0].values.numel() < conv.weight.numel() / 2
+    judge.exact(fast(x), model(x))
+    (row,) = sc.explain(fast).rows
+    assert (row.op, row.kernel) == ("rows_conv2d", "torch")
+
+
+def test_removed_channels_of_a_grouped_convolution_are_zeros_like_others() -> None:
+    conv = nn.Conv2d(8, 8, 3, groups=2)
+    with torch.no_grad():
+        conv.weight[::2] = 0
+    x = data.integers((1, 8, 5, 5), data.generator())
+    fast = sc.convert(nn.Sequential(conv).eval(), x, gate="always")
+    assert fast[0].format == "csr"

@@ -19,8 +19,7 @@ def formats(layer: DenseLayer, rows: Collection[int] = ()) -> list[str]:
     """Return the formats worth measuring for `layer`, see `packing.candidates`."""
     if layer.geometry is None:
         return packing.candidates(layer.mask, inferred=layer.inferred, rows=rows)
-    found = packing.candidates(layer.mask, inferred=layer.inferred)
-    return [name for name in found if name in packing.convolved()]
+    return packing.convolving(layer.mask, layer.geometry.groups, inferred=layer.inferred)
 
 
 def packed(layer: DenseLayer, format: str) -> Packed:

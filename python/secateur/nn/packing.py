@@ -65,6 +65,18 @@ def candidates(mask: Tensor, *, inferred: bool, rows: Collection[int] = ()) -> l
     return [*found, "csr"]
 
 
+def convolving(mask: Tensor, groups: int, *, inferred: bool) -> list[str]:
+    """Return the formats worth measuring for a convolution with `mask` [out, kh * kw * in].
+
+    Args:
+        mask: bool.
+        groups: of the convolution.
+        inferred: as for `candidates`.
+    """
+    found = [name for name in candidates(mask, inferred=inferred) if name in convolved()]
+    return [name for name in found if groups == 1 or name not in BY_TORCH]
+
+
 def choose(mask: Tensor, *, inferred: bool) -> str:
     """Return the name of the smallest format that describes `mask`."""
     return candidates(mask, inferred=inferred)[0]

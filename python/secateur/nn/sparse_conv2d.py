@@ -62,7 +62,8 @@ class SparseConv2d(SparseLayer):
             conv: nn.Conv2d, plain, pruned by torch.nn.utils.prune, or with a parametrised weight.
             mask: of the weight's shape, nonzero where a weight is kept; None: where the weight is
                 not zero.
-            format: "csr" or "nm"; None: "nm" where every group of input channels obeys one N:M (N
+            format: "rows", "csr" or "nm"; None: "rows" where whole outputs and input channels are
+                gone (and groups is 1), "nm" where every group of input channels obeys one N:M (N
                 KEPT of M), else "csr".
 
         Raises:
@@ -164,8 +165,7 @@ def _pack(
 ) -> Packed:
     """Pack a matrix [out, kh * kw * in / groups] in a format that has a convolution."""
     if format is None:
-        found = packing.candidates(mask, inferred=inferred)
-        format = next(name for name in found if name in packing.convolved())
+        format = packing.convolving(mask, groups, inferred=inferred)[0]
     elif format not in packing.convolved():
         wanted = " or ".join(packing.convolved())
         raise ValueError(f"format: wanted {wanted} for a convolution, got {format!r}")

@@ -142,7 +142,7 @@ class ConvOp:
         y = torch.cat(parts, dim=1)
         y = y if call.bias is None else y + call.bias
         y = y.reshape(call.x.shape[0], *call.out_size, call.out_channels).movedim(-1, 1)
-        return _finished(call, y)
+        return finished(call, y)
 
     def default(self, *args: Any, **kwargs: Any) -> Tensor:
         """What devices without a kernel run: dense where that was measured faster."""
@@ -152,7 +152,7 @@ class ConvOp:
         bias = None if call.bias is None else call.bias.to(call.x.dtype)
         dense = call.dense.to(call.x.dtype)
         shape: Any = {"stride": call.stride, "dilation": call.dilation, "groups": call.groups}
-        return _finished(call, F.conv2d(call.padded(), dense, bias, **shape))
+        return finished(call, F.conv2d(call.padded(), dense, bias, **shape))
 
     def _read(self, *args: Any, **kwargs: Any) -> tuple[ConvCall, Header]:
         call = ConvCall(*args, **kwargs)
@@ -267,7 +267,7 @@ def _memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def _finished(call: ConvCall, y: Tensor) -> Tensor:
+def finished(call: ConvCall, y: Tensor) -> Tensor:
     """Return y of the sums."""
     if call.residual is not None and call.residual_first:
         y = y + call.residual
