@@ -15,7 +15,7 @@ from torch import Tensor
 
 from secateur._registry import Registry
 from secateur.formats.header import Header
-from secateur.formats.layout import DEFAULT_LAYOUT, Layout
+from secateur.formats.layout import DEFAULT_LAYOUT, Layout, grouped
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,10 @@ class Format(ABC):
     def layout(self, mask: Tensor) -> Layout:
         """Return how `pack` cuts a weight of this `mask` where it is not told."""
         return DEFAULT_LAYOUT
+
+    def conv_layout(self, mask: Tensor, groups: int) -> Layout:
+        """Return how a convolution's weight is cut: no row block has rows of two groups."""
+        return grouped(self.layout(mask), len(mask), groups)
 
     def slots(self, mask: Tensor) -> int:
         """Return how many value slots a fitting `mask` takes: kept weights, and fillers if any."""

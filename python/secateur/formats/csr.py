@@ -25,7 +25,13 @@ from secateur.formats._gather import (
 )
 from secateur.formats.base import FORMATS, Format, Packed, check_weight
 from secateur.formats.header import Header, Section, assemble
-from secateur.formats.layout import Layout, csr_layout, csr_values_length
+from secateur.formats.layout import (
+    Layout,
+    conv_layout,
+    csr_layout,
+    csr_values_length,
+    grouped,
+)
 
 
 class Csr(Format):
@@ -37,6 +43,11 @@ class Csr(Format):
     def layout(self, mask: Tensor) -> Layout:
         """Return how `pack` cuts a weight of this `mask` where it is not told."""
         return csr_layout(int(mask.count_nonzero()), *mask.shape)
+
+    def conv_layout(self, mask: Tensor, groups: int) -> Layout:
+        """Return how a convolution's weight is cut; see `Format.conv_layout`."""
+        layout = conv_layout(int(mask.count_nonzero()), *mask.shape)
+        return grouped(layout, len(mask), groups)
 
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the kept weights; see `Format.pack`."""

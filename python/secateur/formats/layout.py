@@ -55,6 +55,18 @@ def csr_layout(kept: int, out_features: int, in_features: int) -> Layout:
     return DEFAULT_LAYOUT
 
 
+# Likewise of a convolution (Zen 3, shapes of ResNet-50): a panel is filled anew for each tile, which
+# few outputs pay for.
+_CONV_WIDE, _CONV_SPARSE, _CONV_OUTPUTS = 256, 0.125, 128
+
+
+def conv_layout(kept: int, out_features: int, in_features: int) -> Layout:
+    """Return the layout in which a csr weight with `kept` weights convolves fastest."""
+    density = kept / max(1, out_features * in_features)
+    wide = density < _CONV_SPARSE and out_features >= _CONV_OUTPUTS
+    return Layout(_CONV_WIDE) if wide else DEFAULT_LAYOUT
+
+
 def grouped(layout: Layout, out_features: int, groups: int) -> Layout:
     """Return `layout` with row blocks that hold rows of one group each.
 

@@ -24,7 +24,7 @@ def formats(layer: DenseLayer, rows: Collection[int] = ()) -> list[str]:
 
 def packed(layer: DenseLayer, format: str) -> Packed:
     """Pack the weight of `layer`."""
-    groups = 1 if layer.geometry is None else layer.geometry.groups
+    groups = None if layer.geometry is None else layer.geometry.groups
     inferred = layer.inferred
     return packing.pack(layer.weight, layer.mask, format, inferred=inferred, groups=groups)
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from secateur import ops
 from secateur.formats import FORMATS, Header, Packed
-from secateur.formats.layout import grouped
 
 # A mask that is only inferred from zeros may miss a kept weight that is zero by chance; a regular
 # format then fills the slot. More fillers than this fraction means that the pattern is not the
@@ -83,11 +82,11 @@ def choose(mask: Tensor, *, inferred: bool) -> str:
 
 
 def pack(
-    weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool, groups: int = 1
+    weight: Tensor, mask: Tensor, format: str | None, *, inferred: bool, groups: int | None = None
 ) -> Packed:
     """Pack `weight` [out, in] where `mask` (bool) is set; format None chooses.
 
-    With groups, of a convolution, no row block holds rows of two.
+    `groups` are a convolution's; None: of a linear layer.
 
     Raises:
         ValueError: if the format is unknown or does not fit the mask.
@@ -97,9 +96,9 @@ def pack(
     reason = packer.fits(mask)
     if reason is not None:
         raise ValueError(f"format: {name!r} does not fit this mask: {reason}; use format='csr'")
-    if groups == 1:
+    if groups is None:
         return packer.pack(weight, mask)
-    return packer.pack(weight, mask, grouped(packer.layout(mask), len(mask), groups))
+    return packer.pack(weight, mask, packer.conv_layout(mask, groups))
 
 
 def pattern(format: str, mask: Tensor) -> tuple[int, ...]:
