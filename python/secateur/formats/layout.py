@@ -55,8 +55,8 @@ def csr_layout(kept: int, out_features: int, in_features: int) -> Layout:
     return DEFAULT_LAYOUT
 
 
-# Likewise of a convolution (Zen 3, shapes of ResNet-50): a panel is filled anew for each tile, which
-# few outputs pay for.
+# Likewise of a convolution (Zen 3, shapes of ResNet-50): a panel is filled anew for each tile,
+# which few outputs do not pay for.
 _CONV_WIDE, _CONV_SPARSE, _CONV_OUTPUTS = 256, 0.125, 128
 
 
