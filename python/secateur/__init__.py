@@ -7,7 +7,14 @@
 """
 
 from secateur.io import load, save
-from secateur.nn import SparseConv2d, SparseGroup, SparseLinear, SparseMultiheadAttention, to_dense
+from secateur.nn import (
+    SparseConv1d,
+    SparseConv2d,
+    SparseGroup,
+    SparseLinear,
+    SparseMultiheadAttention,
+    to_dense,
+)
 from secateur.planning import convert, explain, fuse, plan
 from secateur.pruning import Masks, prune, schedules, verify
 from secateur.training import GradualPruner
@@ -15,6 +22,7 @@ from secateur.training import GradualPruner
 __all__ = [
     "GradualPruner",
     "Masks",
+    "SparseConv1d",
     "SparseConv2d",
     "SparseGroup",
     "SparseLinear",

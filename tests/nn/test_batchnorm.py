@@ -52,7 +52,7 @@ def test_pairs_are_those_with_one_user_and_one_call() -> None:
 def test_rounding_is_all_that_folding_does(name: str) -> None:
     model = block()
     conv, norm = getattr(model, name), getattr(model, name.replace("conv", "bn"))
-    layer = dense_layer.read_conv2d(conv, depthwise=True)
+    layer = dense_layer.read_conv(conv, depthwise=True)
     assert batchnorm.off(layer, norm, image()) <= 1
     wrong = layer._replace(weight=layer.weight + 1)
     made = batchnorm.folded(wrong, norm)

@@ -257,8 +257,8 @@ def test_every_layer_is_accounted_for() -> None:
         "0": "sparsity 0.00 is below 0.3",
         "1": "excluded by targets or ignore",
         "2": "sparsity 0.00 is below 0.3",
-        "3": "Embedding is not nn.Linear, nn.Conv2d or Hugging Face Conv1D",
-        "5": "LSTM is not nn.Linear, nn.Conv2d or Hugging Face Conv1D",
+        "3": "Embedding is not nn.Linear, nn.Conv2d, nn.Conv1d or Hugging Face Conv1D",
+        "5": "LSTM is not nn.Linear, nn.Conv2d, nn.Conv1d or Hugging Face Conv1D",
     }
 
 

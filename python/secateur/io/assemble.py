@@ -214,14 +214,14 @@ def _linear_shape(module: nn.Module) -> tuple[int, int] | None:
 def _geometry(module: nn.Module) -> Geometry | None:
     if isinstance(module, SparseConv2d):
         return module.geometry
-    return Geometry.of(module) if isinstance(module, nn.Conv2d) else None
+    return Geometry.of(module) if isinstance(module, nn.Conv1d | nn.Conv2d) else None
 
 
 def _conv2d_shape(module: nn.Module) -> tuple[int, int] | None:
     geometry = _geometry(module)
     if geometry is None:
         return None
-    assert isinstance(module, nn.Conv2d | SparseConv2d)
+    assert isinstance(module, nn.Conv1d | nn.Conv2d | SparseConv2d)
     return module.out_channels, module.in_channels // geometry.groups * geometry.taps
 
 

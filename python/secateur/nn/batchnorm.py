@@ -21,7 +21,7 @@ def why_not(conv: nn.Module, norm: nn.Module) -> str | None:
         return "it keeps no running statistics"
     if norm.training:
         return "it is in training mode"
-    return dense_layer.why_not_conv2d(conv, depthwise=True)
+    return dense_layer.why_not_conv(conv, depthwise=True)
 
 
 @torch.no_grad()

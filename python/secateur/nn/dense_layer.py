@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from secateur.nn.masked_linear import MaskedLinear
 
 LINEAR = "nn.Linear or Hugging Face Conv1D"
-SUPPORTED = "nn.Linear, nn.Conv2d or Hugging Face Conv1D"
+SUPPORTED = "nn.Linear, nn.Conv2d, nn.Conv1d or Hugging Face Conv1D"
 
 DEPTHWISE = "it is depthwise, where dense is faster"
 
@@ -21,7 +21,10 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 class Geometry(NamedTuple):
     """What a convolution is beside its weight; nn.Conv2d's arguments.
 
+    One of sequences is one of images of height 1.
+
     Attributes:
+        dims: 2, or 1: of sequences.
         padding: (left, right, top, bottom), in numbers, whatever nn.Conv2d was given.
     """
 
@@ -31,6 +34,12 @@ class Geometry(NamedTuple):
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     padding_mode: PaddingMode = "zeros"
+    dims: int = 2
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What a sparse convolution is made with."""
+        return {name: value for name, value in self._asdict().items() if name != "dims"}
 
     @property
     def taps(self) -> int:
@@ -38,27 +47,28 @@ class Geometry(NamedTuple):
         return self.kernel_size[0] * self.kernel_size[1]
 
     @classmethod
-    def of(cls, conv: nn.Conv2d) -> Geometry:
+    def of(cls, conv: nn.Conv1d | nn.Conv2d) -> Geometry:
         """Return the geometry of a dense convolution."""
         kernel, stride, dilation = map(_pair, (conv.kernel_size, conv.stride, conv.dilation))
+        dims = len(conv.kernel_size)
         if conv.padding == "valid":
             padding = (0, 0, 0, 0)
         elif conv.padding == "same":
             padding = _same(kernel, dilation)
         else:
-            high, wide = (int(number) for number in conv.padding)
+            high, wide = _pair([int(number) for number in conv.padding], 0)
             padding = (wide, wide, high, high)
-        return cls(kernel, stride, padding, dilation, conv.groups, conv.padding_mode)
+        return cls(kernel, stride, padding, dilation, conv.groups, conv.padding_mode, dims)
 
-    def as_given(self) -> tuple[int, int] | str:
-        """Return the padding as nn.Conv2d takes it.
+    def as_given(self) -> tuple[int, ...] | str:
+        """Return the padding as torch's layer takes it.
 
         Raises:
-            ValueError: if nn.Conv2d has no such padding.
+            ValueError: if torch's layer has no such padding.
         """
         left, right, top, bottom = self.padding
         if left == right and top == bottom:
-            return top, left
+            return (top, left)[-self.dims :]
         if self.padding == _same(self.kernel_size, self.dilation) and self.stride == (1, 1):
             return "same"
         raise ValueError(
@@ -96,8 +106,8 @@ def is_conv1d(module: nn.Module) -> bool:
 
 def why_not(module: nn.Module) -> str | None:
     """Return why `module` cannot become a sparse layer, or None if it can."""
-    if isinstance(module, nn.Conv2d):
-        return why_not_conv2d(module)
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
+        return why_not_conv(module)
     if not (isinstance(module, nn.Linear) or is_conv1d(module)):
         return f"{type(module).__name__} is not {SUPPORTED}"
     return why_not_linear(module)
@@ -141,8 +151,9 @@ def _tensor(module: nn.Module, name: str) -> tuple[Tensor | None, Tensor | None]
 
 
 def read(module: nn.Module) -> DenseLayer:
-    """Read a dense layer of any kind, see `read_linear` and `read_conv2d`."""
-    return read_conv2d(module) if isinstance(module, nn.Conv2d) else read_linear(module)
+    """Read a dense layer of any kind, see `read_linear` and `read_conv`."""
+    convolves = isinstance(module, nn.Conv1d | nn.Conv2d)
+    return read_conv(module) if convolves else read_linear(module)
 
 
 def read_linear(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
@@ -167,40 +178,41 @@ def read_linear(module: nn.Module, mask: Tensor | None = None) -> DenseLayer:
     return _layer(module, weight, given, mask)
 
 
-def why_not_conv2d(module: nn.Module, *, depthwise: bool = False) -> str | None:
-    """Return why `module` cannot become a sparse 2-D convolution, or None if it can.
+def why_not_conv(module: nn.Module, *, depthwise: bool = False) -> str | None:
+    """Return why `module` cannot become a sparse convolution, or None if it can.
 
     Args:
         module: any module.
         depthwise: whether convolutions of one channel a group count too; they run dense.
     """
-    if not isinstance(module, nn.Conv2d):
-        return f"{type(module).__name__} is not nn.Conv2d"
-    if type(module).forward is not nn.Conv2d.forward:
+    if not isinstance(module, nn.Conv1d | nn.Conv2d):
+        return f"{type(module).__name__} is not nn.Conv2d or nn.Conv1d"
+    if type(module).forward not in (nn.Conv1d.forward, nn.Conv2d.forward):
         return f"{type(module).__name__} has a forward of its own"
     if module.groups == module.in_channels and module.groups > 1 and not depthwise:
         return DEPTHWISE
     return _unreadable(module)
 
 
-def read_conv2d(
+def read_conv(
     module: nn.Module, mask: Tensor | None = None, *, depthwise: bool = False
 ) -> DenseLayer:
     """Read a dense convolution; its weight comes as [out, kh * kw * in / groups].
 
     Args:
-        module: nn.Conv2d, plain, pruned by torch.nn.utils.prune, or with a parametrised weight.
+        module: nn.Conv2d or nn.Conv1d, plain, pruned by torch.nn.utils.prune, or with a
+            parametrised weight.
         mask: of the weight's shape, nonzero where a weight is kept; None: where it is not zero.
-        depthwise: see `why_not_conv2d`.
+        depthwise: see `why_not_conv`.
 
     Raises:
         TypeError: if the module is another kind of layer.
         ValueError: if the mask has another shape than the weight.
     """
-    reason = why_not_conv2d(module, depthwise=depthwise)
+    reason = why_not_conv(module, depthwise=depthwise)
     if reason is not None:
-        raise TypeError(f"conv: wanted an nn.Conv2d, got one that cannot convert: {reason}")
-    assert isinstance(module, nn.Conv2d)
+        raise TypeError(f"conv: wanted a convolution, got one that cannot convert: {reason}")
+    assert isinstance(module, nn.Conv1d | nn.Conv2d)
     weight, given = _tensor(module, "weight")
     assert weight is not None
     layer = _layer(module, weight, given, mask)
@@ -234,9 +246,9 @@ def _check_mask(mask: Tensor, weight: Tensor) -> None:
         )
 
 
-def _pair(numbers: Sequence[int]) -> tuple[int, int]:
-    first, second = numbers
-    return first, second
+def _pair(numbers: Sequence[int], high: int = 1) -> tuple[int, int]:
+    """Return two numbers; where there is one, it is the width's."""
+    return (numbers[0] if len(numbers) > 1 else high), numbers[-1]
 
 
 def _same(kernel: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -10,6 +10,7 @@ from secateur.formats import Packed
 from secateur.nn import packing
 from secateur.nn.dense_layer import DenseLayer
 from secateur.nn.projections import plain_linear
+from secateur.nn.sparse_conv1d import SparseConv1d
 from secateur.nn.sparse_conv2d import SparseConv2d
 from secateur.nn.sparse_layer import SparseLayer
 from secateur.nn.sparse_linear import SparseLinear
@@ -33,29 +34,30 @@ def sparse(layer: DenseLayer, packed: Packed) -> SparseLayer:
     """Return the sparse module of `layer` on its packed weight."""
     if layer.geometry is None:
         return SparseLinear(packed, layer.bias, trains=layer.trains)
-    return SparseConv2d(packed, layer.bias, **layer.geometry._asdict(), trains=layer.trains)
+    kind = SparseConv2d if layer.geometry.dims == 2 else SparseConv1d
+    return kind(packed, layer.bias, **layer.geometry.arguments, trains=layer.trains)
 
 
 def dense(layer: DenseLayer) -> nn.Module:
     """Return torch's module of `layer`, around the weight that was read."""
     if layer.geometry is None:
         return plain_linear(layer.weight, layer.bias)
-    geometry = layer.geometry
+    geometry, dims = layer.geometry, layer.geometry.dims
     out, channels = len(layer.weight), layer.weight.shape[1] // geometry.taps
-    made: nn.Conv2d = nn.utils.skip_init(
-        nn.Conv2d,
+    made: nn.Conv1d | nn.Conv2d = nn.utils.skip_init(
+        nn.Conv2d if dims == 2 else nn.Conv1d,
         channels * geometry.groups,
         out,
-        geometry.kernel_size,
-        geometry.stride,
+        geometry.kernel_size[-dims:],
+        geometry.stride[-dims:],
         geometry.as_given(),
-        geometry.dilation,
+        geometry.dilation[-dims:],
         geometry.groups,
         bias=layer.bias is not None,
         padding_mode=geometry.padding_mode,
         device="meta",
     )
-    weight = layer.weight.reshape(out, *geometry.kernel_size, channels).movedim(-1, 1)
+    weight = layer.weight.reshape(out, *geometry.kernel_size[-dims:], channels).movedim(-1, 1)
     made.weight = nn.Parameter(weight.contiguous(), requires_grad=layer.trains)
     if layer.bias is not None:
         made.bias = nn.Parameter(layer.bias, requires_grad=layer.trains)

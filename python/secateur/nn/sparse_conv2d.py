@@ -70,11 +70,11 @@ class SparseConv2d(SparseLayer):
             TypeError: if `conv` is another kind of module.
             ValueError: if the mask's shape is wrong or the format does not fit the mask.
         """
-        layer = dense_layer.read_conv2d(conv, mask)
+        layer = dense_layer.read_conv(conv, mask)
         assert layer.geometry is not None
         geometry = layer.geometry
         packed = _pack(layer.weight, layer.mask, format, geometry.groups, inferred=layer.inferred)
-        sparse = cls(packed, layer.bias, **geometry._asdict(), trains=layer.trains)
+        sparse = cls(packed, layer.bias, **geometry.arguments, trains=layer.trains)
         sparse.training = conv.training
         return sparse
 

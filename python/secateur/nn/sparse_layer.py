@@ -17,7 +17,7 @@ from secateur.nn import canonical, packing, stored
 
 KEYS = ("mask", "values", "version")
 
-_Dense = TypeVar("_Dense", nn.Linear, nn.Conv2d)
+_Dense = TypeVar("_Dense", nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 class SparseLayer(nn.Module):

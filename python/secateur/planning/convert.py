@@ -151,7 +151,7 @@ class _Work:
         norm = self.norms.get(site.module)
         if norm is None:
             return {}
-        layer = dense_layer.read_conv2d(site.module, depthwise=True)
+        layer = dense_layer.read_conv(site.module, depthwise=True)
         for size in sorted(self.seen.get(site.module, Seen()).images)[:1]:
             off = batchnorm.off(layer, norm, size.random_x(layer))
             if not off <= 1:

@@ -86,18 +86,20 @@ def calls(example_inputs: object) -> list[tuple[tuple[Any, ...], dict[str, Any]]
 
 def _watched(module: nn.Module, seen: dict[nn.Module, Seen]) -> RemovableHandle:
     """Hook the watcher of its kind on a module."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
         return module.register_forward_hook(_watch_conv(seen), with_kwargs=True)
     watch = _watch_attention if isinstance(module, nn.MultiheadAttention) else _watch_linear
     return module.register_forward_pre_hook(watch(seen), with_kwargs=True)
 
 
 def _watch_conv(seen: dict[nn.Module, Seen]) -> Any:
-    def hook(module: nn.Conv2d, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
+    def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], y: Tensor) -> None:
         x = next((a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)), None)
         if x is not None and y.numel():
-            images = x.shape[0] if x.dim() == 4 else 1
-            size = Size(y.numel() // module.out_channels, (images, *x.shape[-2:]))
+            dims = len(module.kernel_size)
+            images = x.shape[0] if x.dim() == dims + 2 else 1
+            high, wide = (1, *x.shape[-dims:])[-2:]
+            size = Size(y.numel() // module.out_channels, (images, high, wide))
             seen.setdefault(module, Seen()).images.add(size)
 
     return hook

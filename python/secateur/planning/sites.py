@@ -135,7 +135,7 @@ def parts(site: Site, seen: Seen, extra: Sequence[int]) -> list[Part]:
     rows = frozenset(seen.rows) | frozenset(extra)
     prefix = f"{site.name}." if site.name else ""
     module = site.module
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d):
         return [Part(site.name, f"{prefix}weight", module, frozenset(seen.images))]
     if not isinstance(module, nn.MultiheadAttention):
         return [Part(site.name, f"{prefix}weight", module, linear(rows))]

@@ -16,7 +16,7 @@ class Size:
 
     Attributes:
         rows: rows of x after flattening; of a convolution, pixels of y in the whole batch.
-        image: of a convolution, (N, H, W) of x, where it is known.
+        image: of a convolution, (N, H, W) of x, where it is known; a sequence has H = 1.
     """
 
     rows: int
@@ -29,7 +29,8 @@ class Size:
             assert self.image is not None
             images, high, wide = self.image
             columns, geometry = layer.weight.shape[1], layer.geometry
-            shape = (images, columns // geometry.taps * geometry.groups, high, wide)
+            channels = columns // geometry.taps * geometry.groups
+            shape = (images, channels, *(high, wide)[-geometry.dims :])
         x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         return x.to(layer.weight.device, layer.weight.dtype)
 
