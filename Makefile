@@ -27,9 +27,9 @@ fmt: .venv/requirements.stamp
 bench: build
 	$(BIN)/python benchmarks/run.py linear
 
-# Every read and write of the kernels watched. Leaks are not: Python never frees what it imports.
+# Every read and write of the kernels watched. Leaks are not: Python never frees what it imports. -O3 would compile for half an hour.
 asan: .venv/requirements.stamp
-	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B build/asan -G Ninja -DSECATEUR_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B build/asan -G Ninja -DSECATEUR_SANITIZE=ON -DSECATEUR_OPTIMIZE=-O1 -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	$(BIN)/cmake --build build/asan
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_NUM_THREADS=1 PYTHONPATH=python \
