@@ -27,7 +27,8 @@ fmt: .venv/requirements.stamp
 bench: build
 	$(BIN)/python benchmarks/run.py linear
 
-# Every read and write of the kernels watched. Leaks are not: Python never frees what it imports. -O3 would compile for half an hour.
+# Every read and write of the kernels watched. Leaks are not: Python never frees what it imports.
+# -O3 would compile for half an hour.
 asan: .venv/requirements.stamp
 	PATH=$(CURDIR)/$(BIN):$$PATH cmake -S . -B build/asan -G Ninja -DSECATEUR_SANITIZE=ON -DSECATEUR_OPTIMIZE=-O1 -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 	$(BIN)/cmake --build build/asan

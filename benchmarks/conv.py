@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.peers import Absent, need
-from benchmarks.peers._onnx import conv_model, session
+from benchmarks.dense_conv import dense_calls
+from benchmarks.peers._onnx import conv_model
 from benchmarks.result import geometric_mean
 from benchmarks.timing import Candidate, Plan, Samples, fastest, measure, ratio
 from secateur.nn.sparse_conv2d import SparseConv2d
@@ -145,38 +147,13 @@ def compared(
         conv.weight.copy_(torch.randn(conv.weight.shape, generator=generator))
     x = torch.randn(options.images, shape.channels, shape.size, shape.size, generator=generator)
     with torch.inference_mode():
-        calls = dense_calls(conv, x, say)
+        calls = dense_calls(conv, x, partial(conv_model, conv), say)
         names = list(calls)
         for sparsity in options.sparsities:
             calls[f"{sparsity}"] = sparse_call(conv, x, sparsity, generator)
         samples = measure([Candidate(name, [call]) for name, call in calls.items()], options.plan)
     dense = {name: samples[name] for name in names}
     return dense, {sparsity: samples[f"{sparsity}"] for sparsity in options.sparsities}
-
-
-def dense_calls(
-    conv: torch.nn.Conv2d, x: Tensor, say: Callable[[str], None]
-) -> dict[str, Callable[[], object]]:
-    """Return the calls of the dense libraries that are there."""
-    last = torch.nn.Conv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=False
-    )
-    last.load_state_dict(conv.state_dict())
-    last = last.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    x_last = x.contiguous(memory_format=torch.channels_last)
-    calls: dict[str, Callable[[], object]] = {
-        "torch": lambda: conv(x),
-        "torch nhwc": lambda: last(x_last),
-    }
-    try:
-        need("onnx", "onnxruntime")
-    except Absent as reason:
-        say(f"ort: skipped, {reason}")
-        return calls
-    run = session(conv_model(conv))
-    inputs = {"x": x.numpy()}
-    calls["ort"] = lambda: run.run(None, inputs)
-    return calls
 
 
 def sparse_call(
@@ -189,19 +166,33 @@ def sparse_call(
     """
     mask = torch.rand(conv.weight.shape, generator=generator) >= sparsity
     sparse = SparseConv2d.from_dense(conv, mask).eval()
-    y, exact = (
-        sparse(x),
-        torch.nn.functional.conv2d(
-            x.double(), (conv.weight * mask).double(), None, conv.stride, conv.padding
-        ),
-    )
-    size = torch.nn.functional.conv2d(
-        x.double().abs(), (conv.weight * mask).double().abs(), None, conv.stride, conv.padding
-    )
-    terms = mask[0].numel() + 2
-    if not bool(((y - exact).abs() <= terms * torch.finfo(x.dtype).eps * size).all()):
+    if not right(sparse, conv.weight * mask, conv.bias, x, sparse(x)):
         raise ValueError(f"{conv} at {sparsity:.0%}: the sparse result is wrong; run the tests")
     return lambda: sparse(x)
+
+
+def right(layer: SparseConv2d, weight: Tensor, bias: Tensor | None, x: Tensor, y: Tensor) -> bool:
+    """Tell whether y is what a dense layer gives for x, within the rounding of its sums.
+
+    A sum of k products is off by at most k eps times the sum of their sizes.
+
+    Args:
+        layer: has the geometry.
+        weight: [out, C / groups, kh, kw], dense.
+        bias: [out].
+        x: [N, C, H, W].
+        y: [N, out, H', W'], the sparse layer's result.
+    """
+
+    def convolved(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        padded = F.pad(x.double(), layer.padding)
+        offset = None if bias is None else bias.double()
+        options = (layer.stride, 0, layer.dilation, layer.groups)
+        return F.conv2d(padded, weight.double(), offset, *options)
+
+    size = convolved(x.abs(), weight.abs(), None if bias is None else bias.abs())
+    bound = (weight[0].numel() + 2) * torch.finfo(x.dtype).eps * size
+    return bool(((y - convolved(x, weight, bias)).abs() <= bound).all())
 
 
 def _asked(asked: float | None, got: float) -> str:
