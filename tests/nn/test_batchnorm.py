@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 import secateur as sc
 from secateur.nn import batchnorm, dense_layer
-from tests.support import data
+from secateur.nn.dense_layer import DenseLayer
+from tests.support import data, judge
 
 
 class Block(nn.Module):
@@ -27,20 +28,26 @@ class Block(nn.Module):
 
 
 def block() -> Block:
+    """Whole numbers, and variances and scales that are powers of two: every answer is exact."""
     model, gen = Block(), data.generator()
     with torch.no_grad():
-        for module in model.modules():
+        for number, module in enumerate(model.modules()):
             if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.copy_(data.reals((8,), gen, torch.float32))
-                module.running_var.copy_(data.reals((8,), gen, torch.float32).abs() + 0.1)
-                module.weight.copy_(data.reals((8,), gen, torch.float32))
-                module.bias.copy_(data.reals((8,), gen, torch.float32))
+                module.eps = 0.0
+                module.running_mean.copy_(data.integers((8,), gen))
+                module.running_var.fill_(4.0 if number % 2 else 0.25)
+                module.weight.fill_(-2.0)
+                module.bias.copy_(data.integers((8,), gen))
+            elif isinstance(module, nn.Conv2d):
+                module.weight.copy_(data.integers(module.weight.shape, gen))
+                if module.bias is not None:
+                    module.bias.copy_(data.integers((8,), gen))
         model.conv1.weight *= data.random_mask(8, 72, 0.3, gen).view(8, 8, 3, 3)
     return model.eval()
 
 
 def image() -> Tensor:
-    return data.reals((2, 8, 6, 6), data.generator(2), torch.float32)
+    return data.integers((2, 8, 6, 6), data.generator(2))
 
 
 def test_pairs_are_those_with_one_user_and_one_call() -> None:
@@ -49,14 +56,20 @@ def test_pairs_are_those_with_one_user_and_one_call() -> None:
 
 
 @pytest.mark.parametrize("name", ["conv1", "conv2"])
-def test_rounding_is_all_that_folding_does(name: str) -> None:
-    model = block()
+def test_more_than_rounding_is_noticed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, right = block(), batchnorm.folded
     conv, norm = getattr(model, name), getattr(model, name.replace("conv", "bn"))
     layer = dense_layer.read_conv(conv, depthwise=True)
-    assert batchnorm.off(layer, norm, image()) <= 1
-    wrong = layer._replace(weight=layer.weight + 1)
-    made = batchnorm.folded(wrong, norm)
-    assert not torch.equal(made.weight, batchnorm.folded(layer, norm).weight)
+    real = layer._replace(weight=data.reals(layer.weight.shape, data.generator(3), torch.float32))
+    for one in (layer, real):
+        assert batchnorm.off(one, norm, image()) <= 1
+
+    def wrong(layer: DenseLayer, norm: nn.BatchNorm2d) -> DenseLayer:
+        made = right(layer, norm)
+        return made._replace(bias=made.bias + 0.01)
+
+    monkeypatch.setattr(batchnorm, "folded", wrong)
+    assert batchnorm.off(layer, norm, image()) > 1
 
 
 @pytest.mark.parametrize("inplace", [False, True])
@@ -72,10 +85,10 @@ def test_convert_folds_what_stays_dense_too(inplace: bool, way: str) -> None:
     ]
     assert isinstance(fast.conv1, sc.SparseConv2d) == (way == "always")
     assert type(fast.conv2) is nn.Conv2d
-    torch.testing.assert_close(fast(x), wanted)
+    judge.exact(fast(x), wanted)
     if not inplace:
         assert isinstance(model.bn1, nn.BatchNorm2d)
-        assert torch.equal(model(x), wanted)
+        judge.exact(model(x), wanted)
 
 
 def test_training_mode_and_ignored_layers_are_left() -> None:

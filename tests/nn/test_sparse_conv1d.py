@@ -74,6 +74,13 @@ def test_convert_save_and_load(way: str, tmp_path: Path) -> None:
         judge.exact(sc.to_dense(fast)(sequence()), model(sequence()))
 
 
+def test_a_layer_of_other_dimensions_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"wanted an nn\.Conv2d, got Conv1d; use SparseConv1d"):
+        sc.SparseConv2d.from_dense(conv())
+    with pytest.raises(TypeError, match=r"wanted an nn\.Conv1d, got Conv2d; use SparseConv2d"):
+        sc.SparseConv1d.from_dense(nn.Conv2d(8, 12, 3))
+
+
 def test_a_wrong_shape_is_named() -> None:
     with pytest.raises(ValueError, match=r"x must be \[N, C, L\] or \[C, L\]"):
         sc.SparseConv1d.from_dense(conv())(torch.ones(1, 1, 8, 21))

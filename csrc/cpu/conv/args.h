@@ -57,6 +57,7 @@ struct ConvArgs {
   bool residual_first;  // it is added before the activation
 };
 
+// In every object its own: a function that two instruction sets shared could be the newer one.
 namespace {
 
 // The planes of one image: for each channel one for each pair of phases in use. Output (i, j) is

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from secateur.nn.dense_layer import Geometry
 from secateur.nn.sparse_conv2d import SparseConv2d
 
 
@@ -18,10 +17,7 @@ class SparseConv1d(SparseConv2d):
         x [N, C, L] or [C, L] -> [N, out, L'], in x's dtype.
     """
 
-    @property
-    def geometry(self) -> Geometry:
-        """Everything about the convolution but its weight."""
-        return super().geometry._replace(dims=1)
+    dims = 1
 
     @property
     def weight(self) -> Tensor:

@@ -27,6 +27,8 @@ class SparseConv2d(SparseLayer):
         x [N, C, H, W] or [C, H, W] -> [N, out, H', W'], in x's dtype and memory format.
     """
 
+    dims = 2  # of an image
+
     def __init__(  # noqa: PLR0913  nn.Conv2d's arguments
         self,
         packed: Packed,
@@ -71,8 +73,13 @@ class SparseConv2d(SparseLayer):
             ValueError: if the mask's shape is wrong or the format does not fit the mask.
         """
         layer = dense_layer.read_conv(conv, mask)
-        assert layer.geometry is not None
         geometry = layer.geometry
+        assert geometry is not None
+        if geometry.dims != cls.dims:
+            raise TypeError(
+                f"conv: wanted an nn.Conv{cls.dims}d, got {type(conv).__name__}; use "
+                f"SparseConv{geometry.dims}d"
+            )
         packed = _pack(layer.weight, layer.mask, format, geometry.groups, inferred=layer.inferred)
         sparse = cls(packed, layer.bias, **geometry.arguments, trains=layer.trains)
         sparse.training = conv.training
@@ -82,7 +89,8 @@ class SparseConv2d(SparseLayer):
     def geometry(self) -> Geometry:
         """Everything about the convolution but its weight."""
         kernel, stride, dilation = self.kernel_size, self.stride, self.dilation
-        return Geometry(kernel, stride, self.padding, dilation, self.groups, self.padding_mode)
+        shape = (kernel, stride, self.padding, dilation)
+        return Geometry(*shape, self.groups, self.padding_mode, self.dims)
 
     @property
     def op(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -37,17 +37,32 @@ class Activation:
     def find(self, module: GraphModule, values: Values) -> Iterator[Match | Miss]:
         """Yield layers followed by an activation that the op knows."""
         for layer in layers(module):
-            acts = [(user, act) for user in layer.node.users if (act := act_of(user))]
-            if not acts:
-                continue
-            user, act = acts[0]
-            what = f"{layer.name} + {act}"
-            reason = _why_not(layer, user)
-            if reason is not None:
-                yield Miss(what, reason)
-                continue
-            old = (layer.node, user)
-            yield Match(what, old, old[1:], partial(_build, layer, act))
+            added = layer.residual is not None
+            refusal = "a residual is added before the activation" if added else None
+            yield from taken_in(layer, layer.name, refusal)
+
+
+def taken_in(
+    layer: Layer, name: str, refusal: str | None = None, **changes: object
+) -> Iterator[Match | Miss]:
+    """Yield what becomes of an activation after `layer`, if there is one.
+
+    Args:
+        layer: a sparse layer of the live graph.
+        name: of what the activation is applied to, for the report.
+        refusal: why the layer's op cannot take it in.
+        changes: other arguments of the op that go with it.
+    """
+    acts = [(user, act) for user in layer.node.users if (act := act_of(user))]
+    if not acts:
+        return
+    user, act = acts[0]
+    reason = _why_not(layer, user, refusal)
+    if reason is not None:
+        yield Miss(f"{name} + {act}", reason)
+        return
+    old = (layer.node, user)
+    yield Match(f"{name} + {act}", old, old[1:], partial(_build, layer, {"act": act, **changes}))
 
 
 def act_of(node: Node) -> str | None:
@@ -59,17 +74,17 @@ def act_of(node: Node) -> str | None:
     return "gelu_tanh" if name == "gelu" and approximate == "tanh" else name
 
 
-def _build(layer: Layer, act: str) -> list[Node]:
-    return [call(layer, act=act)]
+def _build(layer: Layer, changes: Mapping[str, object]) -> list[Node]:
+    return [call(layer, **changes)]
 
 
-def _why_not(layer: Layer, act: Node) -> str | None:
+def _why_not(layer: Layer, act: Node, refusal: str | None) -> str | None:
     if len(layer.node.users) > 1:
         return f"the layer's output has {len(layer.node.users)} users"
     if layer.act != "none":
         return f"the layer has an activation already, {layer.act}"
-    if layer.residual is not None:
-        return "a residual is added before the activation"
+    if refusal is not None:
+        return refusal
     blocked = mutation_between((layer.node, act))
     return None if blocked is None else f"{blocked} in between works in place"
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from secateur.planning.fuse._base import REWRITES, Match, Miss, Values
-from secateur.planning.fuse._graph import Layer, call, layers, mutation_between
-from secateur.planning.fuse.activation import act_of
+from secateur.planning.fuse._graph import layers
+from secateur.planning.fuse.activation import taken_in
 
 
 class ResidualActivation:
@@ -21,32 +20,8 @@ class ResidualActivation:
     def find(self, module: GraphModule, values: Values) -> Iterator[Match | Miss]:
         """Yield convolutions with a residual, followed by an activation that the op knows."""
         for layer in layers(module):
-            if layer.kind != "conv2d" or layer.residual is None:
-                continue
-            acts = [(user, act) for user in layer.node.users if (act := act_of(user))]
-            if not acts:
-                continue
-            user, act = acts[0]
-            what = f"{layer.name} + residual + {act}"
-            reason = _why_not(layer, user)
-            if reason is not None:
-                yield Miss(what, reason)
-                continue
-            old = (layer.node, user)
-            yield Match(what, old, old[1:], partial(_build, layer, act))
-
-
-def _build(layer: Layer, act: str) -> list[Node]:
-    return [call(layer, act=act, residual_first=True)]
-
-
-def _why_not(layer: Layer, act: Node) -> str | None:
-    if len(layer.node.users) > 1:
-        return f"the sum has {len(layer.node.users)} users"
-    if layer.act != "none":
-        return f"the layer has an activation already, {layer.act}"
-    blocked = mutation_between((layer.node, act))
-    return None if blocked is None else f"{blocked} in between works in place"
+            if layer.kind == "conv2d" and layer.residual is not None:
+                yield from taken_in(layer, f"{layer.name} + residual", residual_first=True)
 
 
 REWRITES.register("residual activation")(ResidualActivation())
