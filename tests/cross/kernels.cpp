@@ -1,5 +1,5 @@
 // Runs every kernel that this processor runs on the problems of a file, without torch: what an
-// emulator or another machine is given. tests/kernels/test_emulated.py writes and judges.
+// emulator or another machine is given. tests/cross/test_emulated.py writes and judges.
 //
 //   kernels PROBLEMS ANSWERS [MARGIN]
 //
