@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +26,11 @@ class Attachment:
             `GradualPruner` does, takes effect at the next step.
         optimizer: any torch.optim.Optimizer.
 
+    Attributes:
+        masks: as given.
+        dense_gradients: while true, gradients of removed weights arrive as they are, for whoever
+            decides by them which weights shall come back. False to begin with.
+
     Raises:
         TypeError: if `optimizer` is no torch.optim.Optimizer.
         ValueError: if it holds none of the masked parameters, or the masks have no model.
@@ -38,6 +42,7 @@ class Attachment:
                 f"optimizer must be a torch.optim.Optimizer, not {type(optimizer).__name__}"
             )
         self.masks = masks
+        self.dense_gradients = False
         self._optimizer = optimizer
         self._parameters = masks.parameters()
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -79,11 +84,14 @@ class Attachment:
 
     def _after_step(self) -> None:
         for name, parameter in self._parameters.items():
-            state = self._optimizer.state.get(parameter, {}).values()
-            self.masks.zero_(name, parameter, *(v for v in state if _is_per_weight(v, parameter)))
+            self.masks.zero_(name, parameter, *per_weight_state(self._optimizer, parameter))
 
     def _gradient_hook(self, name: str) -> Callable[[Tensor], None]:
-        return lambda parameter: self._zero_gradient(name, parameter)
+        def arrived(parameter: Tensor) -> None:
+            if not self.dense_gradients:
+                self._zero_gradient(name, parameter)
+
+        return arrived
 
     def _zero_gradient(self, name: str, parameter: Tensor) -> None:
         gradient = parameter.grad
@@ -94,14 +102,32 @@ class Attachment:
 def attached(masks: Masks, optimizer: torch.optim.Optimizer) -> Attachment:
     """Hold `masks` over `optimizer`; see `Attachment`.
 
+    >>> import torch
+    >>> from secateur.pruning import prune
+    >>> model = torch.nn.Linear(8, 4)
+    >>> optimizer = torch.optim.AdamW(model.parameters())
+    >>> masks = prune(model, 0.75)
     >>> with attached(masks, optimizer):
-    ...     train(model, optimizer)
+    ...     for _ in range(3):
+    ...         model(torch.randn(16, 8)).square().mean().backward()
+    ...         optimizer.step()
+    >>> int(model.weight.count_nonzero())
+    8
     """
     return Attachment(masks, optimizer)
 
 
-def _is_per_weight(value: Any, parameter: nn.Parameter) -> bool:
+def per_weight_state(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> list[Tensor]:
+    """Return what the optimizer remembers of each weight: momentum, second moments and the like.
+
+    State of another shape (step counts, Adafactor's rows and columns) belongs to no one weight.
+    """
+    state = optimizer.state.get(parameter, {}).values()
     # Quantised state is left alone: its code for zero is not 0.
-    return (
-        isinstance(value, Tensor) and value.shape == parameter.shape and value.is_floating_point()
-    )
+    return [
+        value
+        for value in state
+        if isinstance(value, Tensor)
+        and value.shape == parameter.shape
+        and value.is_floating_point()
+    ]

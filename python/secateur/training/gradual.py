@@ -22,11 +22,17 @@ from secateur.training.attach import Attachment
 class GradualPruner:
     """Prunes along a schedule; three lines in the user's own loop.
 
-    >>> pruner = GradualPruner(model, optimizer, cubic(0.0, 0.9, steps=range(0, 2000, 100)))
-    >>> for batch in loader:
-    ...     loss(model, batch).backward()
+    >>> import torch
+    >>> from secateur.pruning.schedules import cubic
+    >>> model = torch.nn.Linear(8, 4)
+    >>> optimizer = torch.optim.AdamW(model.parameters())
+    >>> pruner = GradualPruner(model, optimizer, cubic(0.0, 0.75, steps=range(0, 20, 5)))
+    >>> for _ in range(20):
+    ...     model(torch.randn(16, 8)).square().mean().backward()
     ...     optimizer.step()
-    ...     pruner.step()
+    ...     changed = pruner.step()
+    >>> pruner.masks.kept
+    8
 
     Masks only ever lose weights: what is removed stays removed, and stays zero. When the schedule
     asks for more than there is, new masks are made of the weights as they are then.
@@ -83,7 +89,7 @@ class GradualPruner:
         self._step = 0
         self._sparsity = 0.0
         everything = {
-            key: torch.ones_like(target.weight, dtype=torch.bool)
+            key: torch.ones(target.weight.shape, dtype=torch.bool, device=target.weight.device)
             for key, target in self._targets.items()
         }
         self._masks = Masks(everything, model, self._recipe.origin(0.0))
