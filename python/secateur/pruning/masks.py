@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.pruning._shards import here, part_of, whole
 from secateur.pruning._table import table
 from secateur.pruning.selectors import Selectors
 from secateur.pruning.targets import select
@@ -72,7 +73,7 @@ class Masks(Mapping[str, Tensor]):
             ValueError: as `secateur.pruning.targets.select`.
         """
         found = select(model, targets, ignore)
-        return cls({key: t.weight.detach() != 0 for key, t in found.items()}, model)
+        return cls({key: whole(t.weight) != 0 for key, t in found.items()}, model)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._masks[name]
@@ -105,6 +106,18 @@ class Masks(Mapping[str, Tensor]):
         """The fraction of the covered weights that is removed."""
         return 1 - self.kept / self.total if self.total else 0.0
 
+    @property
+    def model(self) -> nn.Module:
+        """The model the masks were made for.
+
+        Raises:
+            ValueError: if there is none, or it is gone.
+        """
+        model = None if self._model is None else self._model()
+        if model is None:
+            raise ValueError("these masks have no model, or it is gone; give one: model=...")
+        return model
+
     def parameters(self, model: nn.Module | None = None) -> dict[str, nn.Parameter]:
         """Return the parameters that the masks belong to.
 
@@ -114,10 +127,7 @@ class Masks(Mapping[str, Tensor]):
         Raises:
             ValueError: if there is no model, or it lacks a parameter, or a shape differs.
         """
-        if model is None and self._model is not None:
-            model = self._model()
-        if model is None:
-            raise ValueError("these masks have no model, or it is gone; give one: model=...")
+        model = self.model if model is None else model
         named = dict(model.named_parameters(remove_duplicate=False))
         for name, mask in self._masks.items():
             if name not in named:
@@ -142,14 +152,15 @@ class Masks(Mapping[str, Tensor]):
     def zero_(self, name: str, *tensors: Tensor) -> None:
         """Set `tensors`, shaped like the parameter `name`, to zero where that is removed.
 
-        The mask moves to the first tensor's device, and stays there.
+        The mask moves to the first tensor's device, and stays there. Of a DTensor, the part that
+        this process holds is set.
         """
         mask = self._masks[name] = self._masks[name].to(tensors[0].device)
         for tensor in tensors:
             # Bits times 1 or 0. A product of floats makes NaN of inf * 0 and -0.0 of -1 * 0, and
             # masked_fill_ branches on every weight: 12 times slower on a CPU, at every step.
-            bits = tensor.detach().view(_INTEGERS[tensor.element_size()])
-            bits.mul_(mask.to(tensor.device))
+            bits = here(tensor).view(_INTEGERS[tensor.element_size()])
+            bits.mul_(part_of(mask, tensor).to(tensor.device))
 
     def replace_(self, masks: Mapping[str, Tensor], origin: Origin | None) -> None:
         """Take over other masks for the same parameters; whoever holds this object sees them.

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from secateur.pruning._shards import whole
 from secateur.pruning.selectors import (
     Selector,
     Selectors,
@@ -55,8 +56,8 @@ class Target:
 
     @property
     def matrix(self) -> Tensor:
-        """The weight as [out, in], detached."""
-        return self.to_matrix(self.weight.detach())
+        """The weight as [out, in], detached; of a DTensor, all of it."""
+        return self.to_matrix(whole(self.weight))
 
     def to_matrix(self, tensor: Tensor) -> Tensor:
         """Return `tensor`, shaped like the parameter, as [out, in].

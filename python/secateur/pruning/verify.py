@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from secateur.pruning._shards import whole
 from secateur.pruning._table import table
 from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern, find_pattern
@@ -95,7 +96,7 @@ def verify(model: nn.Module, masks: Masks | None = None, pattern: str | None = N
 
 def _alive(target: Target, mask: Tensor) -> list[str]:
     """Return what is wrong if a removed weight is not zero."""
-    weight = target.weight.detach()
+    weight = whole(target.weight)
     alive = (weight != 0) & mask.to(weight.device).logical_not()
     count = int(alive.sum())
     if not count:
