@@ -3,10 +3,12 @@
 from secateur.training.attach import Attachment, attached
 from secateur.training.distill import soft_targets, square_head
 from secateur.training.gradual import GradualPruner
+from secateur.training.rewind import Snapshot
 
 __all__ = [
     "Attachment",
     "GradualPruner",
+    "Snapshot",
     "attached",
     "soft_targets",
     "square_head",
