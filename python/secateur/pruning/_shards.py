@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def whole(tensor: Tensor) -> Tensor:
@@ -41,6 +41,17 @@ def part_of(mask: Tensor, tensor: Tensor) -> Tensor:
     everywhere = [Replicate()] * tensor.device_mesh.ndim
     shared = DTensor.from_local(mask, tensor.device_mesh, everywhere, run_check=False)
     return shared.redistribute(placements=tensor.placements).to_local()
+
+
+def settle(model: nn.Module) -> None:
+    """Let FSDP drop the whole weights it keeps after a forward pass without a backward one.
+
+    They are copies: what is written to them is lost, and what is written beside them not seen.
+    """
+    for module in model.modules():
+        reshard = getattr(module, "reshard", None)
+        if callable(reshard) and hasattr(module, "unshard"):
+            reshard()
 
 
 def _is_shared_out(tensor: Tensor) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.pruning._shards import here, part_of, whole
+from secateur.pruning._shards import here, part_of, settle, whole
 from secateur.pruning._table import table
 from secateur.pruning.selectors import Selectors
 from secateur.pruning.targets import select
@@ -128,6 +128,7 @@ class Masks(Mapping[str, Tensor]):
             ValueError: if there is no model, or it lacks a parameter, or a shape differs.
         """
         model = self.model if model is None else model
+        settle(model)
         named = dict(model.named_parameters(remove_duplicate=False))
         for name, mask in self._masks.items():
             if name not in named:

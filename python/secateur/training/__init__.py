@@ -3,6 +3,7 @@
 from secateur.training.attach import Attachment, attached
 from secateur.training.distill import soft_targets, square_head
 from secateur.training.gradual import GradualPruner
+from secateur.training.ranks import broadcast_
 from secateur.training.rewind import Snapshot
 from secateur.training.rigl import RigL
 from secateur.training.set_ import Set
@@ -14,6 +15,7 @@ __all__ = [
     "Set",
     "Snapshot",
     "attached",
+    "broadcast_",
     "soft_targets",
     "square_head",
 ]

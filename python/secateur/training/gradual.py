@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from secateur.pruning._shards import settle
 from secateur.pruning.criteria import Criterion
 from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern
@@ -82,7 +83,7 @@ class GradualPruner:
         final = getattr(schedule, "final", None)
         if final is not None:
             self._recipe.sparsity(final)
-        self._schedule = schedule
+        self._model, self._schedule = model, schedule
         self._targets = select(model, targets, ignore)
         self._recipe.check(self._targets)
         self._generator = generator or _own_generator(self._recipe)
@@ -172,6 +173,7 @@ class GradualPruner:
         self._attachment.apply_()
 
     def _prune_to(self, wanted: float) -> None:
+        settle(self._model)
         masks = self._recipe.masks(self._targets, wanted, self._generator, previous=self._masks)
         self._masks.replace_(masks, self._recipe.origin(wanted))
         self._attachment.apply_()
