@@ -6,6 +6,7 @@ and weights of two processes are equal to those of one, bit for bit.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def with_fsdp(rank: int) -> None:
         masks = run(kind, model, model, range(rank, rank + 1))
         assert_the_masks_of_one(kind, masks, model)
     masks_made_before_sharding(rank)
+    masks_changed_in_place(rank)
     after_a_look_at_the_model(rank)
 
 
@@ -143,6 +145,26 @@ def masks_made_before_sharding(rank: int) -> None:
         fully_shard(part, mesh=mesh)
     run("attached", model, model, range(rank, rank + 1), masks=masks)
     assert_the_masks_of_one("attached", masks, model)
+
+
+def masks_changed_in_place(rank: int) -> None:
+    """A part of a mask is cut once; not when the mask is another by now."""
+    model = sharded()
+    masks = prune(model, 0.6)
+    copied = copy.deepcopy(masks)
+    for change in ("another", "in place", "back"):
+        if change == "another":
+            masks.replace_({n: m.roll(1, 0) for n, m in masks.items()}, None)
+        elif change == "in place":
+            for mask in masks.values():
+                mask.logical_not_()
+        else:
+            masks.load_state_dict(copied.state_dict())
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(1.0)
+        masks.apply_()
+        assert all(torch.equal(whole(model.get_parameter(n)) != 0, m) for n, m in masks.items())
 
 
 def after_a_look_at_the_model(rank: int) -> None:

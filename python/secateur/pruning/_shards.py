@@ -28,19 +28,39 @@ def here(tensor: Tensor) -> Tensor:
     return local
 
 
-def part_of(mask: Tensor, tensor: Tensor) -> Tensor:
-    """Return the part of `mask`, whole, that belongs to what this process holds of `tensor`.
+class Parts:
+    """Finds the part of a whole mask that belongs to what this process holds of a tensor.
 
-    Nothing is sent: the mask is the same everywhere already.
+    Nothing is sent: the mask is the same everywhere already. Cutting costs a quarter of a
+    millisecond, so each part is cut once, and again when its mask is another or has changed.
+    Copies and pickles of it are empty.
     """
-    if not _is_shared_out(tensor):
-        return mask
+
+    def __init__(self) -> None:
+        self._cut: dict[Any, tuple[Tensor, int, Tensor]] = {}
+
+    def of(self, mask: Tensor, name: str, tensor: Tensor) -> Tensor:
+        """Return the part of `mask`, that of parameter `name`, for `tensor`, shaped like it."""
+        if not _is_shared_out(tensor):
+            return mask
+        shared: Any = tensor
+        key = (name, shared.device_mesh, shared.placements)
+        version = 0 if mask.is_inference() else mask._version
+        known = self._cut.get(key)
+        if known is None or known[0] is not mask or known[1] != version:
+            known = self._cut[key] = (mask, version, _cut(mask, shared))
+        return known[2]
+
+    def __reduce__(self) -> tuple[type[Parts], tuple[()]]:
+        return Parts, ()
+
+
+def _cut(mask: Tensor, shared: Any) -> Tensor:
     from torch.distributed.tensor import DTensor, Replicate
 
-    assert isinstance(tensor, DTensor)
-    everywhere = [Replicate()] * tensor.device_mesh.ndim
-    shared = DTensor.from_local(mask, tensor.device_mesh, everywhere, run_check=False)
-    return shared.redistribute(placements=tensor.placements).to_local()
+    everywhere = [Replicate()] * shared.device_mesh.ndim
+    whole_mask = DTensor.from_local(mask, shared.device_mesh, everywhere, run_check=False)
+    return whole_mask.redistribute(placements=shared.placements).to_local()
 
 
 def settle(model: nn.Module) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.pruning._shards import here, part_of, settle, whole
+from secateur.pruning._shards import Parts, here, settle, whole
 from secateur.pruning._table import table
 from secateur.pruning.selectors import Selectors
 from secateur.pruning.targets import select
@@ -56,6 +56,7 @@ class Masks(Mapping[str, Tensor]):
     ) -> None:
         self._masks = {name: _checked(name, mask) for name, mask in masks.items()}
         self._model = None if model is None else weakref.ref(model)
+        self._parts = Parts()
         self.origin = origin
 
     @classmethod
@@ -161,7 +162,7 @@ class Masks(Mapping[str, Tensor]):
             # Bits times 1 or 0. A product of floats makes NaN of inf * 0 and -0.0 of -1 * 0, and
             # masked_fill_ branches on every weight: 12 times slower on a CPU, at every step.
             bits = here(tensor).view(_INTEGERS[tensor.element_size()])
-            bits.mul_(part_of(mask, tensor).to(tensor.device))
+            bits.mul_(self._parts.of(mask, name, tensor).to(tensor.device))
 
     def replace_(self, masks: Mapping[str, Tensor], origin: Origin | None) -> None:
         """Take over other masks for the same parameters; whoever holds this object sees them.
