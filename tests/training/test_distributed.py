@@ -7,6 +7,7 @@ and weights of two processes are equal to those of one, bit for bit.
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,14 @@ def hold(kind: str, model: nn.Module, optimizer: Any, masks: Masks | None) -> An
 def run(kind: str, model: nn.Module, runs: nn.Module, ranks: range, **given: Any) -> Masks:
     """Train `model` by calling `runs`, a wrapper of it or itself, and return its masks."""
     optimizer = torch.optim.SGD(model.parameters(), 2.0**-4, momentum=0.5)
+    parts = given.get("parts", 1)
     with hold(kind, model, optimizer, given.get("masks")) as held:
         for step in range(STEPS):
             optimizer.zero_grad()
-            loss(runs, step, ranks).backward()
+            for part in range(parts):
+                quiet = part + 1 < parts and isinstance(runs, DistributedDataParallel)
+                with runs.no_sync() if quiet else nullcontext():
+                    loss(runs, step * parts + part, ranks).backward()
             optimizer.step()
             if isinstance(held, GradualPruner):
                 held.step()
@@ -90,9 +95,9 @@ def run(kind: str, model: nn.Module, runs: nn.Module, ranks: range, **given: Any
     return held.masks
 
 
-def assert_the_masks_of_one(kind: str, masks: Masks, model: nn.Module) -> None:
+def assert_the_masks_of_one(kind: str, masks: Masks, model: nn.Module, parts: int = 1) -> None:
     alone = Net()
-    wanted = run(kind, alone, alone, range(WORLD))
+    wanted = run(kind, alone, alone, range(WORLD), parts=parts)
     assert Masks.from_model(model) == Masks.from_model(alone), kind
     for name, parameter in model.named_parameters():
         same_everywhere(masks[name])
@@ -105,6 +110,10 @@ def with_ddp(rank: int) -> None:
         model = Net()
         masks = run(kind, model, DistributedDataParallel(model), range(rank, rank + 1))
         assert_the_masks_of_one(kind, masks, model)
+    model = Net()
+    wrapped = DistributedDataParallel(model, gradient_as_bucket_view=True)
+    masks = run("rigl", model, wrapped, range(rank, rank + 1), parts=3)
+    assert_the_masks_of_one("rigl", masks, model, parts=3)
     masks_made_apart(rank)
 
 

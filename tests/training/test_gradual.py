@@ -111,6 +111,44 @@ def test_a_run_that_stops_goes_on_bit_for_bit(criterion: str, pattern: str, stop
         assert torch.equal(a, b)
 
 
+def test_the_order_of_loading_does_not_matter() -> None:
+    schedule = schedules.cubic(0.0, 0.75, steps=STEPS)
+    model, optimizer = build()
+    pruner = GradualPruner(model, optimizer, schedule)
+    train(model, optimizer, pruner, range(9))
+    states = [copy.deepcopy(thing.state_dict()) for thing in (model, optimizer, pruner)]
+    wanted = train(model, optimizer, pruner, range(9, 25))
+    for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
+        resumed, its_optimizer = build(seed=1)
+        train(resumed, its_optimizer, its := GradualPruner(resumed, its_optimizer, schedule), STEPS)
+        things = (resumed, its_optimizer, its)
+        for i in order:
+            # A copy: an optimizer goes on training in the tensors it is given.
+            things[i].load_state_dict(copy.deepcopy(states[i]))
+        came = train(resumed, its_optimizer, its, range(9, 25))
+        assert all(torch.equal(came[-1][name], wanted[-1][name]) for name in wanted[-1])
+        for a, b in zip(resumed.parameters(), model.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_a_second_optimizer_holds_the_same_masks() -> None:
+    model, _ = build()
+    first = torch.optim.AdamW(model[0].parameters(), 0.02)
+    second = torch.optim.SGD(model[2].parameters(), 0.02, momentum=0.9)
+    with GradualPruner(model, first, schedules.linear(0.1, 0.8, steps=range(6))) as pruner:
+        with pruner.masks.attached(second):
+            for step in range(8):
+                model(torch.randn(6, 16)).square().mean().backward()
+                second.step()
+                train(model, first, pruner, range(step, step + 1))
+                removed = ~pruner.masks["2.weight"]
+            second.step()
+        assert pruner.masks.origin.sparsity == 0.8
+        buffer = second.state[model[2].weight]["momentum_buffer"]
+        assert bool(buffer.any())
+        assert not bool(buffer[removed].any())
+
+
 def test_a_saved_state_is_not_changed_by_going_on() -> None:
     model, optimizer = build()
     pruner = GradualPruner(model, optimizer, schedules.linear(0.2, 0.8, steps=range(5)))
