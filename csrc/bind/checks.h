@@ -50,21 +50,27 @@ inline const Header& checked_index(const Tensor& index, Format format, const cha
   return h;
 }
 
-inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
+// The header of a call's weight; x and the residual are for the op to check.
+inline const Header& checked_weight(const LinearCall& c, Format format, const char* op) {
   STD_TORCH_CHECK(c.values.is_cpu(), op,
                   ": x is on the CPU but the packed weight is not; move the layer with .to('cpu')");
   STD_TORCH_CHECK(c.values.is_contiguous(), op, ": values must be contiguous");
   const Header& h = checked_index(c.index, format, op);
   STD_TORCH_CHECK(c.out_features == h.out_features, op, ": out_features is ", c.out_features,
                   " but the packed weight has ", h.out_features);
-  STD_TORCH_CHECK(c.x.dim() >= 1 && c.x.size(c.x.dim() - 1) == h.in_features, op,
-                  ": the last dimension of x must be the weight's in_features, ", h.in_features);
   STD_TORCH_CHECK(c.values.numel() >= h.nnz + kValuePadding, op, ": values has ", c.values.numel(),
                   " elements but the index names ", h.nnz, " and ", kValuePadding, " spare ones");
   STD_TORCH_CHECK(!c.bias || c.bias->numel() == h.out_features, op, ": bias must have ",
                   h.out_features, " elements");
   STD_TORCH_CHECK(!c.scale || c.scale->numel() == h.out_features, op, ": scale must have ",
                   h.out_features, " elements");
+  return h;
+}
+
+inline const Header& checked_header(const LinearCall& c, Format format, const char* op) {
+  const Header& h = checked_weight(c, format, op);
+  STD_TORCH_CHECK(c.x.dim() >= 1 && c.x.size(c.x.dim() - 1) == h.in_features, op,
+                  ": the last dimension of x must be the weight's in_features, ", h.in_features);
   STD_TORCH_CHECK(!c.residual || shaped_like_y(*c.residual, c), op,
                   ": residual must have y's shape");
   return h;

@@ -55,12 +55,11 @@ const Header& conv_header(const ConvCall& c, Format format, const char* op) {
   STD_TORCH_CHECK(well_formed(c), op,
                   ": x must be [N, C, H, W], kernel_size, stride and dilation "
                   "two numbers from 1 on, padding four from 0 on, and groups divide the channels");
+  const Header& h = checked_weight(c.layer, format, op);
   const std::int64_t columns = c.layer.x.size(1) / c.groups * c.kernel_size[0] * c.kernel_size[1];
-  // A linear layer's checks, on an x of this weight's columns and without rows.
-  LinearCall unfolded = c.layer;
-  unfolded.x = torch::stable::new_empty(c.layer.x, {0, columns});
-  unfolded.residual.reset();
-  return checked_header(unfolded, format, op);
+  STD_TORCH_CHECK(columns == h.in_features, op, ": kernel_size and the channels of x make ",
+                  columns, " columns but the packed weight has ", h.in_features);
+  return h;
 }
 
 // The kernels take row blocks of one group each, and so many taps.
@@ -77,6 +76,7 @@ bool lies_channels_last(const Tensor& t) {
 
 Tensor laid_out(const Tensor& t, bool channels_last) {
   using torch::headeronly::MemoryFormat;
+  if (channels_last ? lies_channels_last(t) : t.is_contiguous()) return t;  // a call costs 1 us
   return torch::stable::contiguous(
       t, channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
 }
@@ -93,23 +93,6 @@ bool same_shape(const Tensor& a, const Tensor& b) {
   for (std::int64_t i = 0; same && i < a.dim(); ++i) same = a.size(i) == b.size(i);
   return same;
 }
-
-// Shares out tiles of positions as a Split does rows, kRowsTogether for each; its parts count
-// tiles.
-struct TileSplit {
-  Split split;
-  std::int64_t parts;
-
-  TileSplit(const Header& h, std::int64_t tiles)
-      : split(h, tiles * kRowsTogether, torch::stable::get_num_threads()), parts(split.parts) {}
-
-  Part operator[](std::int64_t i) const {
-    Part part = split[i];
-    part.row_begin /= kRowsTogether;
-    part.row_end = ceil_div(part.row_end, kRowsTogether);
-    return part;
-  }
-};
 
 }  // namespace
 
@@ -142,7 +125,7 @@ Tensor conv2d(const KernelTable& table, Format format, const char* reference, co
       .channels_last = channels_last,
       .residual_first = c.residual_first,
   };
-  const TileSplit split(h, images * conv_tiles(args));
+  const Split split(h, images * Planes(args).positions, torch::stable::get_num_threads());
   run(*kernel, &args, split, conv_scratch(args));
   return y;
 }

@@ -12,8 +12,9 @@ inline Tensor evenly(const Tensor& t) {
   return rows_evenly_apart(t) ? t : torch::stable::contiguous(t);
 }
 
+// Itself, or a copy; a call of torch's own costs 1 us to find that out.
 inline OptionalTensor contiguous(const OptionalTensor& t) {
-  return t ? OptionalTensor(torch::stable::contiguous(*t)) : std::nullopt;
+  return !t || t->is_contiguous() ? t : OptionalTensor(torch::stable::contiguous(*t));
 }
 
 // [..., out_features] for x [..., in_features], of x's type.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bind/dispatch.h"
+#include "bind/tensors.h"
 
 namespace secateur::bind {
 
@@ -32,9 +33,8 @@ inline bool types_fit(const LinearCall& c) {
 // A small float32 tensor that a kernel reads in whole: bias, scale.
 inline OptionalTensor floats(const OptionalTensor& t) {
   if (!t) return t;
-  if (t->scalar_type() == torch::headeronly::ScalarType::Float)
-    return torch::stable::contiguous(*t);
-  return torch::stable::contiguous(torch::stable::to(*t, torch::headeronly::ScalarType::Float));
+  if (t->scalar_type() == torch::headeronly::ScalarType::Float) return contiguous(t);
+  return contiguous(OptionalTensor(torch::stable::to(*t, torch::headeronly::ScalarType::Float)));
 }
 
 // The small tensors of a call as a kernel reads them.

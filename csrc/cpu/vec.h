@@ -107,12 +107,41 @@ SECATEUR_INLINE Vec every_other(Vec a, Vec b) {
   return every_other(a, b, std::make_integer_sequence<int, kLanes>{});
 }
 
-// The first `count` lanes, fewer than all.
+// The first `count` lanes: none below 1, all from kLanes on. No byte behind them is touched; other
+// lanes load as zeros.
+#if defined(__AVX512F__)
+SECATEUR_INLINE __mmask16 first_lanes(std::int64_t count) {
+  return static_cast<__mmask16>(count >= 16 ? 0xFFFFU : count > 0 ? (1U << count) - 1U : 0U);
+}
+SECATEUR_INLINE Vec load_first(const float* p, std::int64_t count) {
+  return _mm512_maskz_loadu_ps(first_lanes(count), p);
+}
+SECATEUR_INLINE void store_first(float* p, Vec v, std::int64_t count) {
+  _mm512_mask_storeu_ps(p, first_lanes(count), v);
+}
+#elif defined(__AVX2__)
+SECATEUR_INLINE __m256i first_lanes(std::int64_t count) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+SECATEUR_INLINE Vec load_first(const float* p, std::int64_t count) {
+  return _mm256_maskload_ps(p, first_lanes(count));
+}
+SECATEUR_INLINE void store_first(float* p, Vec v, std::int64_t count) {
+  _mm256_maskstore_ps(p, first_lanes(count), v);
+}
+#else
+SECATEUR_INLINE Vec load_first(const float* p, std::int64_t count) {
+  alignas(64) float lanes[kLanes] = {};
+  for (std::int64_t l = 0; l < count && l < kLanes; ++l) lanes[l] = p[l];
+  return load(lanes);
+}
 SECATEUR_INLINE void store_first(float* p, Vec v, std::int64_t count) {
   alignas(64) float lanes[kLanes];
   store(lanes, v);
-  for (std::int64_t l = 0; l < count; ++l) p[l] = lanes[l];
+  for (std::int64_t l = 0; l < count && l < kLanes; ++l) p[l] = lanes[l];
 }
+#endif
 
 // v[i][j] <-> v[j][i], in registers.
 SECATEUR_INLINE void transpose(Vec (&v)[kLanes]) {

@@ -104,10 +104,5 @@ inline std::int64_t conv_scratch(const ConvArgs& c) {
   return Planes(c).floats(c) + (h.k_block + outputs) * kWidestTile;
 }
 
-// Pieces of work of one image: tiles of the widest kind.
-inline std::int64_t conv_tiles(const ConvArgs& c) {
-  return ceil_div(Planes(c).positions, kWidestTile);
-}
-
 }  // namespace
 }  // namespace secateur

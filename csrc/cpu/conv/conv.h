@@ -79,42 +79,62 @@ struct ConvTile {
           .first = k == 0,
           .last = k == last,
           .to = store_at(args, n, first, weight.row_block, segments.all[0]),
-          .whole = quick && width == T::kRows,
+          .quick = quick,
+          .whole = width == T::kRows,
       };
       blocks.template times_panel<T>(block, k, panel, rows);
     });
   }
 };
 
+// Tiles are of up to four vectors, or of quarters of the widest.
+constexpr int tile_of(int vectors) {
+  const int step = vectors <= 4 ? 1 : kWidest / 4;
+  return (vectors + step - 1) / step * step;
+}
+
+// One tile of `vectors`, as tile_of gives them, or of the next fewer.
 template <class Blocks, int kVectors>
+void conv_tile(int vectors, const Image& image, const Part& part, std::int64_t n, std::int64_t from,
+               std::int64_t to, float* scratch) {
+  if constexpr (kVectors > 1)
+    if (vectors < kVectors)
+      return conv_tile<Blocks, (kVectors > 4 ? kVectors - kWidest / 4 : kVectors - 1)>(
+          vectors, image, part, n, from, to, scratch);
+  using T = Tile<kVectors, sets_for(kVectors)>;
+  const std::int64_t width = secateur::smaller(to - from, T::kRows);
+  ConvTile<Blocks, T>{.image = image, .n = n, .from = from, .width = width}.run(part, scratch);
+}
+
+// Positions [from, to) of image n, in tiles of nearly one width: a narrow one at the end would cost
+// nearly as much as a wide one.
+template <class Blocks>
 void conv_positions(const Image& image, const Part& part, std::int64_t n, std::int64_t from,
                     std::int64_t to, float* scratch) {
-  using T = Tile<kVectors, sets_for(kVectors)>;
-  const bool fits = panel_floats<T>(*image.args.layer.weight) * 4 <= kPanelBytes;
-  for (; from < to; from += T::kRows) {
-    const std::int64_t left = to - from;
-    // Below three quarters of a tile, two narrower ones waste fewer multiplications by zero.
-    if (kVectors > 1 && (!fits || left * 4 <= T::kRows * 3))
-      return conv_positions<Blocks, (kVectors > 1 ? kVectors / 2 : 1)>(image, part, n, from, to,
-                                                                       scratch);
-    const std::int64_t width = secateur::smaller(left, T::kRows);
-    ConvTile<Blocks, T>{.image = image, .n = n, .from = from, .width = width}.run(part, scratch);
+  const std::int64_t fitting =
+      kPanelBytes / (panel_floats<Tile<1, 1>>(*image.args.layer.weight) * 4);
+  const auto widest = std::clamp<std::int64_t>(fitting, 1, kWidest);
+  while (from < to) {
+    const std::int64_t left = secateur::ceil_div(to - from, kLanes);
+    const std::int64_t tiles = secateur::ceil_div(left, widest);
+    const int vectors = tile_of(static_cast<int>(secateur::ceil_div(left, tiles)));
+    conv_tile<Blocks, kWidest>(vectors, image, part, n, from, to, scratch);
+    from += vectors * kLanes;
   }
 }
 
-// `part` counts tiles, image after image, where a linear layer's counts rows.
+// `part` counts positions, image after image, where a linear layer's counts rows.
 template <class Blocks>
 void conv_run(const ConvArgs& c, const Part& part, float* scratch) {
   Image image(c, scratch);
-  const std::int64_t tiles = secateur::conv_tiles(c);
+  const std::int64_t positions = image.planes.positions;
   scratch += image.planes.floats(c);
-  std::int64_t open = -1;
-  for (std::int64_t unit = part.row_begin; unit < part.row_end; ++unit) {
-    const std::int64_t n = unit / tiles, from = unit % tiles * secateur::kWidestTile;
-    if (n != open) image.open(n);
-    open = n;
-    const std::int64_t to = secateur::smaller(image.planes.positions, from + secateur::kWidestTile);
-    conv_positions<Blocks, kWidest>(image, part, n, from, to, scratch);
+  for (std::int64_t at = part.row_begin; at < part.row_end;) {
+    const std::int64_t n = at / positions, from = at % positions;
+    const std::int64_t to = secateur::smaller(positions, from + part.row_end - at);
+    image.open(n);
+    conv_positions<Blocks>(image, part, n, from, to, scratch);
+    at += to - from;
   }
 }
 

@@ -44,15 +44,17 @@ struct Rows {
 template <class X>
 SECATEUR_INLINE void copy_row(const X* x, std::int64_t step, std::int64_t count, float* to) {
   std::int64_t i = 0;
-  if (step == 1)
-    for (; i + kLanes <= count; i += kLanes) store(to + i, load(x + i));
-  if (step == 2 && count > kLanes) {  // reads no further than to the last column
-    const auto copy = [&](std::int64_t k) {
-      store(to + k, every_other(load(x + 2 * k), load(x + 2 * k + kLanes)));
-    };
-    for (; i + kLanes < count; i += kLanes) copy(i);
-    copy(count - 1 - kLanes);
-    i = count - 1;
+  for (; step == 1 && i + kLanes <= count; i += kLanes) store(to + i, load(x + i));
+  for (; step == 2 && i + kLanes < count; i += kLanes)
+    store(to + i, every_other(load(x + 2 * i), load(x + 2 * i + kLanes)));
+  if constexpr (std::is_same_v<X, float>) {  // what is left, and not a byte of x beyond it
+    const std::int64_t left = count - i, floats = 2 * left - 1;
+    if (step == 1) return store_first(to + i, load_first(x + i, left), left);
+    if (step == 2) {
+      const Vec low = load_first(x + 2 * i, floats);
+      const Vec high = load_first(x + 2 * i + kLanes, floats - kLanes);
+      return store_first(to + i, every_other(low, high), left);
+    }
   }
   for (; i < count; ++i) to[i] = to_float(x + i * step);
 }

@@ -29,7 +29,8 @@ struct ImageSums {
   const float* bias;  // of the block's first output, or null
   bool first, last;   // of the K blocks; not last: nothing goes to y
   Store to;           // y at the block's first output and the tile's first position; stride: pixels
-  bool whole;         // all positions of the tile are outputs, and no activation takes long
+  bool quick;         // no activation that takes long
+  bool whole;         // all positions of the tile are outputs, not the first to.rows alone
 
   static constexpr int kVectors = T::kRows / kLanes;
 
@@ -57,7 +58,7 @@ struct ImageSums {
 
   SECATEUR_INLINE void finish(T& tile, std::int64_t row) const {
     tile.join();
-    if (!last || !whole) {
+    if (!last || !quick) {
       tile.store_to(sums + row * T::kRows);
       if (last) finish_row(row);
       return;
@@ -67,7 +68,11 @@ struct ImageSums {
     if (residual && to.residual_first) add(tile, residual);
     activate_all(tile);
     if (residual && !to.residual_first) add(tile, residual);
-    tile.store_to(static_cast<float*>(to.y) + at);
+    float* y = static_cast<float*>(to.y) + at;
+    if (whole) return tile.store_to(y);
+    SECATEUR_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      store_first(y + v * kLanes, tile.sum[0][v], to.rows - v * kLanes);
   }
 
   // The activations that take a moment.
@@ -80,9 +85,12 @@ struct ImageSums {
     for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu6(tile.sum[0][v]);
   }
 
-  SECATEUR_INLINE static void add(T& tile, const float* residual) {
+  SECATEUR_INLINE void add(T& tile, const float* residual) const {
     SECATEUR_UNROLL
-    for (int v = 0; v < kVectors; ++v) tile.sum[0][v] += load(residual + v * kLanes);
+    for (int v = 0; v < kVectors; ++v) {
+      const float* r = residual + v * kLanes;
+      tile.sum[0][v] += whole ? load(r) : load_first(r, to.rows - v * kLanes);
+    }
   }
 
   [[gnu::noinline]] void finish_row(std::int64_t row) const {

@@ -7,10 +7,6 @@
 
 namespace {
 
-SECATEUR_INLINE __mmask16 first_lanes(std::int64_t count) {
-  return static_cast<__mmask16>(count >= 16 ? 0xFFFFU : count > 0 ? (1U << count) - 1U : 0U);
-}
-
 // kTables * 16 floats in registers, found by table lookup (vpermi2ps): no load from x at all.
 template <int kTables>
 struct Lookup {

@@ -20,7 +20,7 @@ constexpr int kAccumulators = 8;
 template <int kVectors, int kSets>
 struct Tile {
   static constexpr int kRows = kVectors * kLanes;
-  static_assert(kVectors * kSets <= kAccumulators,
+  static_assert(2 * kVectors * kSets <= 3 * kAccumulators,
                 "accumulators must leave registers for the weights");
 
   Vec sum[kSets][kVectors];

@@ -23,7 +23,11 @@ constexpr std::int64_t kPanelBytes = 49152;
 constexpr std::int64_t kPanelBytes = 32768;
 #endif
 
-constexpr int sets_for(int vectors) { return vectors >= 4 ? kAccumulators / vectors : 4; }
+// At least as many accumulators as one latency of an FMA asks for.
+constexpr int sets_for(int vectors) {
+  const int sets = (kAccumulators + vectors - 1) / vectors;
+  return sets < 4 ? sets : 4;
+}
 
 // Floats of the panel that one K block is multiplied with.
 template <class T>

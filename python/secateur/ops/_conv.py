@@ -29,7 +29,6 @@ _SCHEMA = (
     'str act="none", bool residual_first=False) -> Tensor'
 )
 _ONES, _ZEROS = (1, 1), (0, 0, 0, 0)
-_NUMBERS = ("kernel_size", "stride", "padding", "dilation")
 
 
 class ConvOp:
@@ -103,10 +102,9 @@ class ConvOp:
         if x.dtype != values.dtype and scale is None and torch.is_autocast_enabled(x.device.type):
             x = x.to(values.dtype)
         tensors: Any = (x, values, index, bias, residual, scale, dense, transposed)
-        numbers = map(list, (kernel_size, stride, padding, dilation))
-        options: Any = dict(zip(_NUMBERS, numbers, strict=True))
-        options |= {"out_channels": out_channels, "groups": groups, "act": act}
-        options |= {"residual_first": True} if residual_first else {}
+        options: Any = {"out_channels": out_channels, "kernel_size": kernel_size, "stride": stride}
+        options |= {"padding": padding, "dilation": dilation, "groups": groups}
+        options |= {"act": act, "residual_first": residual_first}
         # A kernel sees neither of these.
         strange = act not in ACTIVATIONS or values.dim() != 1
         if strange or (values.dtype == torch.int8) != (scale is not None):
