@@ -69,3 +69,28 @@ def test_max_pooling_goes_through_channels_last_and_back() -> None:
     graph = fused(model, *SHAPE)
     assert graph.secateur_report.counts == {"max pool": 2}
     assert calls(graph)[1:3] == ["aten.max_pool2d.default", "aten.clone.default"]
+
+
+@pytest.mark.parametrize("act", [nn.Identity(), nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6()])
+def test_a_dense_convolution_before_a_pooling_writes_channels_last(act: nn.Module) -> None:
+    stem, gen = nn.Conv2d(8, 8, 3, 2, 1), data.generator(3)
+    with torch.no_grad():
+        stem.weight.copy_(data.integers(stem.weight.shape, gen))
+        stem.bias.copy_(data.integers((8,), gen))
+    graph = fused(nn.Sequential(stem, act, nn.MaxPool2d(2), conv()), *SHAPE)
+    assert graph.secateur_report.counts == {"max pool": 1, "channels last": 1}
+    names = calls(graph)
+    assert names.count("aten.clone.default") == 1, "only the way back is a copy"
+    assert names[0] == "aten.conv2d.default"
+
+
+def test_a_dense_convolution_that_others_read_too_keeps_its_order() -> None:
+    def forward(x: Tensor, stem: nn.Module, a: nn.Module) -> Tensor:
+        y = stem(x)
+        return a(torch.max_pool2d(y, 1)) + y
+
+    stem = nn.Conv2d(8, 8, 1)
+    with torch.no_grad():
+        stem.weight.copy_(data.integers(stem.weight.shape, data.generator(3)))
+        stem.bias.zero_()
+    refused(Free(forward, stem, conv()), "channels last", "2 users", *SHAPE)

@@ -140,6 +140,7 @@ def test_a_batch_of_one_is_said_to_be_fixed() -> None:
 def test_rewrites_are_found_by_their_files() -> None:
     assert REWRITES.names() == [
         "activation",
+        "channels last",
         "max pool",
         "mlp",
         "residual",

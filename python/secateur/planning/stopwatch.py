@@ -24,9 +24,10 @@ def compare(
 ) -> tuple[float, float]:
     """Return the milliseconds of a call of `dense` and of `sparse`.
 
-    Calls alternate, so that a disturbance meets both; a round's figures are its medians, and the
-    calmest round, the one whose two figures have the least sum, is the result. Rounds go on while
-    their ratios scatter around the threshold.
+    Calls alternate, so that a disturbance meets both; a round's figures are its medians. Of the
+    calmer half of the rounds, those whose two figures have the least sums, the one of the median
+    ratio is the result: one round alone may be disturbed in one figure. Rounds go on while their
+    ratios scatter around the threshold.
 
     Args:
         dense: one candidate.
@@ -52,7 +53,8 @@ def compare(
             for kept, function in zip(times, functions, strict=True):
                 kept.append(_time(function, device))
         medians.append((statistics.median(times[0]), statistics.median(times[1])))
-    dense_s, sparse_s = min(medians, key=sum)
+    calmer = sorted(medians, key=sum)[: (len(medians) + 1) // 2]
+    dense_s, sparse_s = sorted(calmer, key=lambda round: round[0] / round[1])[len(calmer) // 2]
     return dense_s * 1e3, sparse_s * 1e3
 
 

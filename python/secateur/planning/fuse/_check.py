@@ -16,6 +16,7 @@ from torch.fx import Node
 
 from secateur.formats import Header
 from secateur.planning.fuse._graph import read
+from secateur.planning.fuse.activation import act_of
 
 Fetch = Callable[[object], Any]
 
@@ -41,7 +42,8 @@ def bound(node: Node, fetch: Fetch) -> Tensor:
     """Return the forward error bound of a replacement's output, elementwise.
 
     Args:
-        node: a sparse layer, an mlp, a slice of either, or a copy of what no sum was made for.
+        node: a sparse layer, an mlp, a slice of either, a dense convolution, an activation of that,
+            or a copy of what no sum was made for.
         fetch: gives the value of a node on the example.
     """
     if node.target is torch.ops.aten.slice.Tensor:
@@ -51,7 +53,12 @@ def bound(node: Node, fetch: Fetch) -> Tensor:
         return sliced
     if node.target is torch.ops.aten.clone.default:
         return torch.zeros(())  # nothing was computed anew
+    if node.target is torch.ops.aten.conv2d.default:
+        return _of_dense(*(fetch(a) if isinstance(a, Node) else a for a in node.args))
     layer = read(node)
+    if layer is None and act_of(node) is not None:
+        (before,) = node.all_input_nodes
+        return (_SLOPE + _ULPS) * bound(before, fetch)  # which is above eps of what goes in
     if layer is not None:
         options = dict(layer.options)
         first = options.pop("residual_first", False)
@@ -113,6 +120,13 @@ class _Layer:
             error = error + self(off.to(wide), *weight, None, None, of_scale, act="none")
         # |y| is at most `absolute`: two eps of it are for rounding y, and for adding to it.
         return _SLOPE * error + (_ULPS + 2) * eps * absolute
+
+
+def _of_dense(x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any) -> Tensor:
+    """Return the bound of aten.conv2d."""
+    of_bias = None if bias is None else bias.abs()
+    size: Tensor = torch.ops.aten.conv2d.default(x.abs(), weight.abs(), of_bias, *rest)
+    return (weight[0].numel() + 2) * torch.finfo(x.dtype).eps * size
 
 
 def _of_adding(residual: Tensor | None) -> Tensor | float:

@@ -21,6 +21,7 @@ from secateur.planning.fuse._report import Entry, Report
 from secateur.planning.table import ms_text
 
 NOT_SLOWER = 1 - stopwatch.CLEAR  # before over after, from which a rewrite is kept
+WHOLE = 10  # how much more time a measurement of the whole graph is given
 
 _Times = tuple[float | None, float | None]
 
@@ -125,7 +126,9 @@ class Work:
                 return "the result has another shape or dtype"
         if self.report.gate == "always":
             return None
-        times = stopwatch.compare(old.run, new.run, threshold=1.0, budget_s=self.budget_s)
+        # A call of the whole is long; a budget for one layer would be five of them.
+        budget_s = WHOLE * self.budget_s
+        times = stopwatch.compare(old.run, new.run, threshold=1.0, budget_s=budget_s)
         if times[0] / times[1] < NOT_SLOWER:
             return f"the whole graph is slower, {_times_text(times)}"
         return None
