@@ -11,12 +11,12 @@ from torch.sparse import _semi_structured_conversions as torch_24
 
 from secateur.pruning.patterns import find_pattern
 from secateur.pruning.patterns.nm import NM
-from secateur.pruning.select import keep_per_row
+from secateur.pruning.shape import Shape
 
 
 def mask_of(pattern: NM, scores: Tensor) -> Tensor:
-    keep = keep_per_row(pattern.to_units(scores), pattern.kept_per_row)
-    return pattern.to_mask(keep, *scores.shape)
+    shape = Shape(*scores.shape)
+    return pattern.to_mask(pattern.choose(pattern.to_units(scores, shape)), shape)
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 4), (1, 4), (3, 4), (4, 8), (3, 5), (4, 4)])
@@ -52,17 +52,17 @@ def test_it_is_no_pattern_of_the_transpose() -> None:
     scores = torch.zeros(4, 4)
     scores[:, :2] = 1.0
     mask = mask_of(NM(2, 4), scores)
-    assert NM(2, 4).broken_by(mask) is None
-    assert NM(2, 4).broken_by(mask.T) is not None
+    assert NM(2, 4).broken_by(mask, Shape(4, 4)) is None
+    assert NM(2, 4).broken_by(mask.T, Shape(4, 4)) is not None
 
 
 def test_a_broken_group_is_named() -> None:
     mask = torch.zeros(3, 8, dtype=torch.bool)
     mask[1, 4:7] = True
-    assert NM(2, 4).broken_by(mask) == (
+    assert NM(2, 4).broken_by(mask, Shape(3, 8)) == (
         "row 1, columns 4 to 7 keep 3, where 2:4 allows 2 kept of 4 (1 of 6 groups are like that)"
     )
-    assert "divisible by 4, not 6" in NM(2, 4).broken_by(mask[:, :6])
+    assert "divisible by 4, not 6" in NM(2, 4).broken_by(mask[:, :6], Shape(3, 6))
 
 
 def test_the_way_to_2_4_is_the_nearest_kept_count() -> None:
@@ -79,7 +79,7 @@ def test_the_way_to_2_4_is_the_nearest_kept_count() -> None:
     [
         ("4:2", "N kept of M, 1 <= N <= M, not '4:2'; did you mean \"2:4\""),
         ("0:4", "1 <= N <= M"),
-        ("2/4", "unknown pattern '2/4'; known: N:M, unstructured"),
+        ("2/4", "unknown pattern '2/4'; known: N:M, block:RxC, .*unstructured"),
         ("", "unknown pattern"),
     ],
 )

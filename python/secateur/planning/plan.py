@@ -130,7 +130,7 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         recipe = Recipe.of(criterion, "unstructured" if pattern is None else pattern, scope)
         wanted = recipe.sparsity(sparsity)
         found = select(model, targets, ignore)
-        reasons = {k: recipe.pattern.misfit(*target.matrix.shape) for k, target in found.items()}
+        reasons = {k: recipe.pattern.misfit(target.shape) for k, target in found.items()}
         misfit = {key: reason for key, reason in reasons.items() if reason is not None}
         fitting = {key: target for key, target in found.items() if key not in misfit}
         # A generator of its own: planning leaves torch's as it is.

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from secateur.pruning.criteria import CRITERIA, Criterion, Evidence
 from secateur.pruning.masks import Origin
-from secateur.pruning.patterns import Pattern, find_pattern
+from secateur.pruning.patterns import Pattern, Pooling, find_pattern
 from secateur.pruning.scopes import SCOPES, Scope
-from secateur.pruning.select import Scores, keep_per_row
+from secateur.pruning.select import Scores
 from secateur.pruning.targets import Target
 
 
@@ -52,6 +52,11 @@ class Recipe:
                 f"scope={recipe.scope.name!r} lets layers compete, but pattern "
                 f'{recipe.pattern.name} keeps the same number everywhere; use scope="layer", or '
                 'pattern="unstructured"'
+            )
+        if recipe.scope.name == "row" and not recipe.pattern.within_rows:
+            raise ValueError(
+                f"scope='row' lets units of one row compete, but a unit of pattern "
+                f'{recipe.pattern.name} is not inside one row; use scope="layer" or scope="global"'
             )
         return recipe
 
@@ -93,7 +98,7 @@ class Recipe:
     def check(self, targets: Mapping[str, Target]) -> None:
         """Raise ValueError, naming the layer, if the pattern does not fit one of the targets."""
         for target in targets.values():
-            reason = self.pattern.misfit(*target.matrix.shape)
+            reason = self.pattern.misfit(target.shape)
             if reason:
                 raise ValueError(
                     f"{reason} ({target.key!r}). Exclude it with ignore=[{target.name!r}], or use "
@@ -126,15 +131,18 @@ class Recipe:
         def units_of(key: str, target: Target) -> Scores:
             evidence = self._evidence(generator)
             removed = None if previous is None else ~target.to_matrix(previous[key])
-            return lambda: pattern.to_units(self._score(target, evidence, removed).to(dtype))
+            how: Pooling = getattr(self.criterion, "pooling", "mean")
+            shape = target.shape
+            score = self._score
+            return lambda: pattern.to_units(score(target, evidence, removed).to(dtype), shape, how)
 
         layers = [units_of(key, target) for key, target in targets.items()]
         if pattern.kept_per_row is None:
             keep = self.scope.keep(layers, sparsity)
         else:
-            keep = [keep_per_row(layer(), pattern.kept_per_row) for layer in layers]
+            keep = [pattern.choose(layer()) for layer in layers]
         return {
-            key: target.from_matrix(pattern.to_mask(units, *target.matrix.shape)).contiguous()
+            key: target.from_matrix(pattern.to_mask(units, target.shape)).contiguous()
             for (key, target), units in zip(targets.items(), keep, strict=True)
         }
 

@@ -22,6 +22,7 @@ from secateur.pruning.selectors import (
     nothing_matched,
     some,
 )
+from secateur.pruning.shape import Shape
 
 Layout = Literal["out_in", "in_out", "conv"]
 
@@ -58,6 +59,20 @@ class Target:
     def matrix(self) -> Tensor:
         """The weight as [out, in], detached; of a DTensor, all of it."""
         return self.to_matrix(whole(self.weight))
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the matrix, and what its rows and columns stand for."""
+        size = self.weight.shape
+        if self.layout == "conv":
+            taps = size[2:].numel()
+            groups = getattr(self.module, "groups", 1)
+            return Shape(size[0], size[1] * taps, taps, groups)
+        rows, columns = size if self.layout == "out_in" else size[::-1]
+        if isinstance(self.module, nn.MultiheadAttention):
+            stacked = 3 if self.parameter == "in_proj_weight" else 1
+            return Shape(rows, columns, heads=self.module.num_heads, stacked=stacked)
+        return Shape(rows, columns)
 
     def to_matrix(self, tensor: Tensor) -> Tensor:
         """Return `tensor`, shaped like the parameter, as [out, in].

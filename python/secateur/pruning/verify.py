@@ -87,7 +87,11 @@ def verify(model: nn.Module, masks: Masks | None = None, pattern: str | None = N
                 key,
                 target.weight.numel(),
                 int((target.matrix == 0).sum()),
-                (*_alive(target, masks[key]), *_broken(target, wanted), *miscounts.get(key, ())),
+                (
+                    *_alive(target, masks[key]),
+                    *_broken(target, masks[key], wanted),
+                    *miscounts.get(key, ()),
+                ),
             )
             for key, target in targets.items()
         )
@@ -105,9 +109,13 @@ def _alive(target: Target, mask: Tensor) -> list[str]:
     return [f"{count} removed weights are not zero, the first at {first}: {weight[first]:g}"]
 
 
-def _broken(target: Target, pattern: Pattern) -> list[str]:
+def _broken(target: Target, mask: Tensor, pattern: Pattern) -> list[str]:
     """Return what is wrong if the weights that are not zero break the pattern."""
-    reason = pattern.broken_by(target.matrix != 0)
+    alive = target.matrix != 0
+    if pattern.sparsity is None:
+        # A weight that is kept, and happens to be zero, does not break its unit.
+        alive |= target.to_matrix(mask).to(alive.device)
+    reason = pattern.broken_by(alive, target.shape)
     return [] if reason is None else [reason]
 
 
@@ -118,7 +126,7 @@ def _miscounts(masks: Masks, targets: Mapping[str, Target]) -> dict[str, list[st
         return {}
     pattern = find_pattern(origin.pattern)
     units = {
-        key: pattern.to_units(target.to_matrix(masks[key]).float()) > 0
+        key: pattern.to_units(target.to_matrix(masks[key]).float(), target.shape) > 0
         for key, target in targets.items()
     }
     # The groups of N:M are rows of units, so the row scope is what counts them.

@@ -192,11 +192,13 @@ class Dynamic:
                 raise ValueError(f"{key!r} has a weight that is NaN or infinite; masks stay")
             if not bool(growth.isfinite().all()):
                 return None
-            units, mask = self._pattern.to_units, target.to_matrix(self._masks[key])
-            alive = units(mask.to(matrix.device).float()) > 0
-            magnitude, growth = units(_scores(matrix.abs())), units(_scores(growth))
+            units, shape = self._pattern.to_units, target.shape
+            mask = target.to_matrix(self._masks[key])
+            alive = units(mask.to(matrix.device).float(), shape) > 0
+            magnitude = units(_scores(matrix.abs()), shape)
+            growth = units(_scores(growth), shape)
             keep = drop_and_grow(alive, magnitude, growth, fraction)
-            new = self._pattern.to_mask(keep, *matrix.shape)
+            new = self._pattern.to_mask(keep, shape)
             moved[key] = target.from_matrix(new).contiguous()
         return moved
 

@@ -13,6 +13,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from secateur.pruning.patterns._base import PATTERNS
+from secateur.pruning.patterns._pool import Pooling
+from secateur.pruning.select import keep_per_row
+from secateur.pruning.shape import Shape
 
 
 @PATTERNS.register("N:M")
@@ -20,7 +23,9 @@ from secateur.pruning.patterns._base import PATTERNS
 class NM:
     """Units are weights; each aligned group of M in a row of [out, in] is its own competition.
 
-    A mask of W says nothing about W transposed: its columns are not N:M.
+    A mask of W says nothing about W transposed: its columns are not N:M; "N:MT" is for that.
+    The columns of a convolution are taps of channels, the channel fastest: where M divides the
+    channels, a group is M channels of one tap.
 
     Attributes:
         n: weights kept in each group, 1 to m.
@@ -30,6 +35,7 @@ class NM:
     n: int
     m: int
     examples: ClassVar[tuple[str, ...]] = ("2:4", "1:4", "4:8", "3:5")
+    within_rows: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -62,23 +68,27 @@ class NM:
             raise ValueError(f'pattern "N:M" is N kept of M, 1 <= N <= M, not {text!r}{hint}')
         return cls(n, m)
 
-    def misfit(self, out_features: int, in_features: int) -> str | None:
+    def misfit(self, shape: Shape) -> str | None:
         """Return why not, if the rows do not divide into groups of M."""
-        if in_features % self.m == 0:
+        if shape.columns % self.m == 0:
             return None
-        return f"pattern {self.name} needs in_features divisible by {self.m}, not {in_features}"
+        return f"pattern {self.name} needs in_features divisible by {self.m}, not {shape.inputs}"
 
-    def to_units(self, scores: Tensor) -> Tensor:
+    def to_units(self, scores: Tensor, shape: Shape, how: Pooling = "mean") -> Tensor:
         """Return the groups, [out * in / M, M], from `scores` [out, in]."""
         return scores.reshape(-1, self.m)
 
-    def to_mask(self, keep: Tensor, out_features: int, in_features: int) -> Tensor:
-        """Return the groups put back in their rows, bool [out, in]."""
-        return keep.reshape(out_features, in_features)
+    def choose(self, units: Tensor) -> Tensor:
+        """Return the N highest of each group; among equals the lowest index."""
+        return keep_per_row(units, self.n)
 
-    def broken_by(self, mask: Tensor) -> str | None:
+    def to_mask(self, keep: Tensor, shape: Shape) -> Tensor:
+        """Return the groups put back in their rows, bool [out, in]."""
+        return keep.reshape(shape.rows, shape.columns)
+
+    def broken_by(self, mask: Tensor, shape: Shape) -> str | None:
         """Return the first group that keeps more than N, if there is one."""
-        reason = self.misfit(*mask.shape)
+        reason = self.misfit(shape)
         if reason:
             return reason
         kept = mask.reshape(-1, self.m).sum(1)
