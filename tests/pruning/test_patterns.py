@@ -79,7 +79,7 @@ def test_the_way_to_2_4_is_the_nearest_kept_count() -> None:
     [
         ("4:2", "N kept of M, 1 <= N <= M, not '4:2'; did you mean \"2:4\""),
         ("0:4", "1 <= N <= M"),
-        ("2/4", "unknown pattern '2/4'; known: N:M, block:RxC, .*unstructured"),
+        ("2/4", "unknown pattern '2/4'; known: N:M, .*block:RxC, .*unstructured"),
         ("", "unknown pattern"),
     ],
 )

@@ -35,9 +35,16 @@ def keep_per_row(scores: Tensor, kept: int) -> Tensor:
     Returns:
         bool, [rows, n], with exactly `kept` true in each row.
     """
-    order = torch.sort(scores, dim=1, descending=True, stable=True).indices
     keep = torch.zeros_like(scores, dtype=torch.bool)
-    return keep.scatter_(1, order[:, :kept], True)
+    return keep.scatter_(1, ranking(scores)[:, :kept], True)
+
+
+def ranking(scores: Tensor) -> Tensor:
+    """Return the indices of each row from its highest score to its lowest, int64 [rows, n].
+
+    Among equal scores the lowest index comes first.
+    """
+    return torch.sort(scores, dim=1, descending=True, stable=True).indices
 
 
 def keep_across(layers: Sequence[Scores], sparsity: float) -> list[Tensor]:
