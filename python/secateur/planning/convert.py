@@ -21,9 +21,9 @@ from secateur.nn.sparse_layer import SparseLayer
 from secateur.planning import machine, record, sites
 from secateur.planning.gate import Decision, Gate, Judge, Objective
 from secateur.planning.observe import Seen, observe
-from secateur.planning.progress import Callback, Progress
 from secateur.planning.record import LayerRecord, Record
 from secateur.planning.sites import MIN_SPARSITY, Part, Site
+from secateur.pruning.progress import Callback, Progress
 from secateur.pruning.selectors import Selectors
 
 

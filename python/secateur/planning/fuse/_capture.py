@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_map
 
-from secateur.planning.observe import calls, evaluating, no_fused_attention
+from secateur.planning.observe import calls
+from secateur.pruning.running import evaluating, no_fused_attention
 
 _aten: Any = torch.ops.aten
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from secateur.planning import progress
+from secateur.pruning import progress
 
 
 class Terminal(io.StringIO):

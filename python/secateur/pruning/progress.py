@@ -16,12 +16,13 @@ class Progress:
     """Counts steps; tells a callback, or draws a bar once it takes long and a person watches.
 
     Args:
-        total: number of steps.
-        callback: called with (steps done, total, what comes next); None: a bar on stderr after
-            two seconds, where that is a terminal and rich is installed.
+        total: number of steps; None if nobody knows.
+        callback: called with (steps done, total or 0, what comes next); None: a bar on stderr
+            after two seconds, where that is a terminal, rich is installed, and no other bar is
+            drawn.
     """
 
-    def __init__(self, total: int, callback: Callback | None = None) -> None:
+    def __init__(self, total: int | None, callback: Callback | None = None) -> None:
         self.total = total
         self.done = 0
         self._callback = callback
@@ -44,7 +45,7 @@ class Progress:
     def step(self, what: str) -> None:
         """Say that `what` begins, and that what began before is done."""
         if self._callback is not None:
-            self._callback(self.done, self.total, what)
+            self._callback(self.done, self.total or 0, what)
         elif monotonic() - self._started > PATIENCE_S and sys.stderr.isatty():
             self._draw(what)
         self.done += 1
@@ -53,10 +54,15 @@ class Progress:
         if self._bar is None:
             try:
                 from rich.console import Console
+                from rich.errors import LiveError
                 from rich.progress import Progress as Bar
             except ImportError:
                 return
-            self._bar = Bar(console=Console(stderr=True), transient=True)
-            self._task = self._bar.add_task(what, total=self.total)
-            self._bar.start()
+            bar = Bar(console=Console(stderr=True), transient=True)
+            self._task = bar.add_task(what, total=self.total)
+            try:
+                bar.start()
+            except LiveError:
+                return
+            self._bar = bar
         self._bar.update(self._task, completed=self.done, description=what)
