@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from secateur.pruning.criteria import Criterion
+from secateur.pruning.calibration import Loss
+from secateur.pruning.criteria import AnyCriterion
+from secateur.pruning.evidence import Request
 from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.recipe import Recipe
+from secateur.pruning.rounds import make_masks
 from secateur.pruning.scopes import Scope
 from secateur.pruning.selectors import Selectors
 from secateur.pruning.targets import select
@@ -20,12 +24,13 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
     model: nn.Module,
     sparsity: float | None = None,
     *,
-    criterion: str | Criterion = "magnitude",
+    criterion: AnyCriterion = "magnitude",
     pattern: str | Pattern = "unstructured",
-    scope: str | Scope = "layer",
+    scope: str | Scope | None = None,
     targets: Selectors | None = None,
     ignore: Selectors = (),
-    calibration: Iterable[object] | None = None,
+    calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
+    loss: Loss | None = None,
     generator: torch.Generator | None = None,
 ) -> Masks:
     """Set the weights that matter least to zero, in place; the parameters stay what they are.
@@ -41,12 +46,22 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
         model: any module.
         sparsity: fraction of weights to remove, in [0, 1). A pattern such as "2:4" fixes it
             itself; then leave it out or give the same.
-        criterion: how much each weight matters: "magnitude", "random".
+        criterion: how much each weight matters: a name (see `secateur.pruning.criteria`), or an
+            object such as `Ln(3)`; a function (name, weight) -> scores or (weight) -> scores; or
+            scores by parameter name. Functions and mappings speak of parameters in their own
+            shape.
         pattern: where zeros may be: "unstructured", or "N:M", N KEPT of every M along the input.
         scope: who competes: weights of one "layer", of one "row", or of the model ("global").
+            None: what the criterion's authors mean: "row" for wanda, "global" for snip and
+            synflow; else "layer".
         targets: which layers, see `secateur.pruning.targets.select`; None means all that can.
         ignore: which layers not.
-        calibration: batches for a criterion that looks at activations.
+        calibration: batches for a criterion that looks at inputs or gradients, each a tensor, a
+            tuple of positional arguments or a mapping of keyword arguments. The model runs on
+            them in eval mode.
+        loss: (model, batch) -> scalar, for a criterion that looks at gradients; it is given each
+            batch as it comes. With neither loss nor calibration such a criterion takes the
+            parameters' `.grad`.
         generator: for a criterion that draws; on any device.
 
     Returns:
@@ -54,18 +69,15 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
 
     Raises:
         TypeError: if an argument is of the wrong kind.
-        ValueError: if an argument is out of range or two contradict each other, a selector matches
-            nothing, or a layer cannot be pruned. The model is then as it was.
+        ValueError: if an argument is out of range, missing, or contradicts another, a selector
+            matches nothing, or a layer cannot be pruned. The model is then as it was.
     """
     recipe = Recipe.of(criterion, pattern, scope)
-    if calibration is not None:
-        raise ValueError(
-            f"criterion {recipe.criterion.name!r} looks at weights alone and reads no batches; "
-            "leave calibration out"
-        )
     wanted = recipe.sparsity(sparsity)
     found = select(model, targets, ignore)
     recipe.check(found)
-    masks = Masks(recipe.masks(found, wanted, generator), model, recipe.origin(wanted))
+    request = Request(recipe.criterion, model, found, calibration, loss)
+    made = make_masks(recipe, request, wanted, generator)
+    masks = Masks(made, model, recipe.origin(wanted))
     masks.apply_()
     return masks

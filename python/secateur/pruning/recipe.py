@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import torch
 from torch import Tensor
 
-from secateur.pruning.criteria import CRITERIA, Criterion, Evidence
+from secateur.pruning.criteria import AnyCriterion, Criterion, Evidence, find_criterion
 from secateur.pruning.masks import Origin
-from secateur.pruning.patterns import Pattern, Pooling, find_pattern
+from secateur.pruning.patterns import Pattern, find_pattern
+from secateur.pruning.pooling import pooled, unit_of
 from secateur.pruning.scopes import SCOPES, Scope
 from secateur.pruning.select import Scores
+from secateur.pruning.shape import Shape
 from secateur.pruning.targets import Target
 
 
@@ -36,17 +38,26 @@ class Recipe:
     scope: Scope
 
     @classmethod
-    def of(cls, criterion: str | Criterion, pattern: str | Pattern, scope: str | Scope) -> Recipe:
+    def of(
+        cls, criterion: AnyCriterion, pattern: str | Pattern, scope: str | Scope | None = None
+    ) -> Recipe:
         """Return the recipe of these names, or of objects with the same methods.
 
+        Args:
+            criterion: also a function, or scores; see `secateur.pruning.prune`.
+            pattern: a name or an object.
+            scope: a name or an object. None: what the criterion's authors mean, or "layer" where
+                that is nothing special, or the pattern keeps the same number everywhere.
+
         Raises:
+            TypeError: if the criterion is none.
             ValueError: if a name is unknown, or the pattern leaves the scope nothing to decide.
         """
-        recipe = cls(
-            CRITERIA.get(criterion)() if isinstance(criterion, str) else criterion,
-            find_pattern(pattern) if isinstance(pattern, str) else pattern,
-            SCOPES.get(scope)() if isinstance(scope, str) else scope,
-        )
+        ours = find_criterion(criterion)
+        form = find_pattern(pattern) if isinstance(pattern, str) else pattern
+        if scope is None:
+            scope = getattr(ours, "scope", "layer") if form.sparsity is None else "layer"
+        recipe = cls(ours, form, SCOPES.get(scope)() if isinstance(scope, str) else scope)
         if recipe.pattern.sparsity is not None and recipe.scope.mixes_layers:
             raise ValueError(
                 f"scope={recipe.scope.name!r} lets layers compete, but pattern "
@@ -104,6 +115,17 @@ class Recipe:
                     f"{reason} ({target.key!r}). Exclude it with ignore=[{target.name!r}], or use "
                     'pattern="unstructured"'
                 )
+            if getattr(self.criterion, "whole_rows", False) and not self._rows_are_whole(target):
+                raise ValueError(
+                    f"criterion {self.criterion.name!r} says which output channels matter, and "
+                    f"pattern {self.pattern.name!r} removes parts of them; use a pattern of whole "
+                    "rows of the weight"
+                )
+
+    def _rows_are_whole(self, target: Target) -> bool:
+        """Return whether every row of the weight stands in one unit."""
+        member = unit_of(self.pattern, target.shape, target.weight.device)
+        return not member.numel() or bool((member == member[:, :1]).all())
 
     def masks(
         self,
@@ -111,6 +133,7 @@ class Recipe:
         sparsity: float,
         generator: torch.Generator | None = None,
         previous: Mapping[str, Tensor] | None = None,
+        evidence: Mapping[str, Evidence] | None = None,
     ) -> dict[str, Tensor]:
         """Return the masks, bool and shaped like the parameters.
 
@@ -120,21 +143,23 @@ class Recipe:
                 that: the milder pattern that `towards` gives is used.
             generator: where seeds come from, on any device; None means torch's default one.
             previous: masks by parameter name; what they removed stays removed.
+            evidence: what the criterion needs beside seeds, by parameter name, from `gather`.
 
         Raises:
             ValueError: if a score is NaN or -inf, or the criterion returns another shape.
         """
         pattern = self.pattern.towards(sparsity)
-        wide = any(target.weight.dtype == torch.float64 for target in targets.values())
+        wide = getattr(self.criterion, "wide", False) or any(
+            target.weight.dtype == torch.float64 for target in targets.values()
+        )
         dtype = torch.float64 if wide else torch.float32
 
         def units_of(key: str, target: Target) -> Scores:
-            evidence = self._evidence(generator)
+            known = self._evidence(generator, Evidence() if evidence is None else evidence[key])
             removed = None if previous is None else ~target.to_matrix(previous[key])
-            how: Pooling = getattr(self.criterion, "pooling", "mean")
-            shape = target.shape
-            score = self._score
-            return lambda: pattern.to_units(score(target, evidence, removed).to(dtype), shape, how)
+            return lambda: self._units(
+                pattern, target.shape, self._score(target, known).to(dtype), removed
+            )
 
         layers = [units_of(key, target) for key, target in targets.items()]
         if pattern.kept_per_row is None:
@@ -154,21 +179,33 @@ class Recipe:
             self.criterion.name, pattern.name, self.scope.name, sparsity if own is None else own
         )
 
-    def _evidence(self, generator: torch.Generator | None) -> Evidence:
-        unknown = self.criterion.needs - {"seed"}
-        if unknown:
+    def _evidence(self, generator: torch.Generator | None, evidence: Evidence) -> Evidence:
+        """Return `evidence` with a seed, if the criterion needs one."""
+        needs = self.criterion.needs - {"seed"}
+        missing = sorted(word for word in needs if getattr(evidence, word, None) is None)
+        if missing:
             raise ValueError(
-                f"criterion {self.criterion.name!r} needs {', '.join(sorted(unknown))}, which is "
-                "not to be had here; there is: seed"
+                f"criterion {self.criterion.name!r} needs {', '.join(missing)}, which is not to be "
+                "had here; there is: seed"
             )
         if "seed" not in self.criterion.needs:
-            return Evidence()
+            return evidence
         generator = generator or torch.default_generator
         seed = torch.randint(2**62, (), generator=generator, device=generator.device)
-        return Evidence(seed=int(seed))
+        return replace(evidence, seed=int(seed))
 
-    def _score(self, target: Target, evidence: Evidence, removed: Tensor | None) -> Tensor:
-        """Return the criterion's scores, [out, in]; what is `removed` already comes last."""
+    def _units(
+        self, pattern: Pattern, shape: Shape, scores: Tensor, removed: Tensor | None
+    ) -> Tensor:
+        """Return the scores of the units; one with a weight that is `removed` comes last."""
+        units = pooled(pattern, scores, shape, getattr(self.criterion, "pooling", "mean"))
+        if removed is None:
+            return units
+        gone = pattern.to_units(removed.to(scores), shape, "max") > 0
+        return units.masked_fill(gone, -math.inf)
+
+    def _score(self, target: Target, evidence: Evidence) -> Tensor:
+        """Return the criterion's scores, [out, in]."""
         matrix = target.matrix
         score = self.criterion.score(matrix, evidence)
         if score.shape != matrix.shape:
@@ -181,7 +218,7 @@ class Recipe:
                 f"criterion {self.criterion.name!r} gives NaN or -inf for {target.key!r}; is there "
                 "a NaN among its weights?"
             )
-        return score if removed is None else score.masked_fill(removed.to(score.device), -math.inf)
+        return score
 
 
 def _fraction(sparsity: object) -> float:

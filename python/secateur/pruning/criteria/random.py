@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ class Random:
 
     name = "random"
     needs: frozenset[str] = frozenset({"seed"})
+    pooling: ClassVar[str] = "first"
 
     def score(self, weight: Tensor, evidence: Evidence) -> Tensor:
         """Return uniform float32 draws, [out, in], fixed by the seed and the shape alone."""

@@ -1,0 +1,90 @@
+"""What a source of evidence is: it finds out one thing about every target, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from secateur._registry import Registry
+from secateur.pruning.calibration import Loss
+from secateur.pruning.criteria import Criterion, Evidence
+from secateur.pruning.targets import Target
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be found out, and what the user gave for it.
+
+    Attributes:
+        criterion: whose needs are to be met.
+        model: holds the targets.
+        targets: the weights, by parameter name.
+        calibration: the user's batches, or None.
+        loss: the user's (model, batch) -> scalar, or None.
+        masks: what is removed already, by parameter name, though the weights may not be zero yet.
+        history: what the criterion remembers of a training run, by parameter name; else None.
+    """
+
+    criterion: Criterion
+    model: nn.Module
+    targets: Mapping[str, Target]
+    calibration: object = None
+    loss: Loss | None = None
+    masks: Mapping[str, Tensor] | None = None
+    history: Mapping[str, Tensor] | None = None
+
+
+Source = Callable[[Request], Mapping[str, Tensor]]
+"""From a request to one tensor per target, by parameter name; it leaves the model as it was."""
+
+SOURCES: Registry[Source] = Registry("evidence", "secateur.pruning.evidence")
+
+_READS: dict[str, frozenset[str]] = {}
+
+
+def source(word: str, reads: tuple[str, ...] = ()) -> Callable[[Source], Source]:
+    """Return a decorator that files a source under the field of `Evidence` that it finds out.
+
+    Args:
+        word: the field.
+        reads: which of the user's "calibration" and "loss" it makes use of.
+    """
+    _READS[word] = frozenset(reads)
+    return SOURCES.register(word)
+
+
+def gather(request: Request) -> dict[str, Evidence]:
+    """Return the evidence that the request's criterion needs, by parameter name, but for seeds.
+
+    Raises:
+        TypeError: if what the user gave is of the wrong kind.
+        ValueError: if it is missing, not to be had, or not needed.
+    """
+    needs = request.criterion.needs - {"seed"}
+    _check_given(request, needs)
+    found = {word: SOURCES.get(word)(request) for word in sorted(needs)}
+    fields: dict[str, dict[str, Any]] = {
+        key: {word: values[key] for word, values in found.items()} for key in request.targets
+    }
+    return {key: Evidence(**known) for key, known in fields.items()}
+
+
+def _check_given(request: Request, needs: frozenset[str]) -> None:
+    name = request.criterion.name
+    known = SOURCES.names()
+    unknown = needs.difference(known)
+    if unknown:
+        raise ValueError(
+            f"criterion {name!r} needs {', '.join(sorted(unknown))}, which is not to be had; there "
+            f"is: {', '.join(sorted([*known, 'seed']))}"
+        )
+    read = frozenset[str]().union(*(_READS[word] for word in needs))
+    if request.calibration is not None and "calibration" not in read:
+        raise ValueError(
+            f"criterion {name!r} looks at weights alone and reads no batches; leave calibration out"
+        )
+    if request.loss is not None and "loss" not in read:
+        raise ValueError(f"criterion {name!r} takes no gradient of a loss; leave loss out")
