@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,12 @@ from secateur.planning.observe import Seen
 from secateur.planning.record import Timing
 from secateur.planning.sites import MIN_SPARSITY, Part, Site
 from secateur.planning.table import bytes_text, ms_text, ratio_text, table
-from secateur.pruning.criteria import Criterion
+from secateur.pruning.calibration import Loss
+from secateur.pruning.criteria import AnyCriterion, find_criterion
+from secateur.pruning.evidence import Request
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.recipe import Recipe
+from secateur.pruning.rounds import make_masks
 from secateur.pruning.scopes import Scope
 from secateur.pruning.selectors import Selectors
 from secateur.pruning.targets import select
@@ -96,11 +100,13 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
     model: nn.Module,
     sparsity: float | None = None,
     *,
-    criterion: str | Criterion = "magnitude",
+    criterion: AnyCriterion = "magnitude",
     pattern: str | Pattern | None = None,
-    scope: str | Scope = "layer",
+    scope: str | Scope | None = None,
     targets: Selectors | None = None,
     ignore: Selectors = (),
+    calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
+    loss: Loss | None = None,
     rows: Iterable[int] = ROWS,
 ) -> Plan:
     """Predict what `prune` with these arguments and then `convert` would do; change nothing.
@@ -114,6 +120,9 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         scope: as for `prune`.
         targets: as for `prune`.
         ignore: as for `prune`.
+        calibration: as for `prune`; read only where layers compete, since elsewhere how many
+            weights a layer gives up does not depend on their scores.
+        loss: as for `prune`, and likewise.
         rows: row counts (tokens of a batch, flattened; of a convolution, pixels of y) to predict
             for.
 
@@ -133,8 +142,7 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         reasons = {k: recipe.pattern.misfit(target.shape) for k, target in found.items()}
         misfit = {key: reason for key, reason in reasons.items() if reason is not None}
         fitting = {key: target for key, target in found.items() if key not in misfit}
-        # A generator of its own: planning leaves torch's as it is.
-        made = recipe.masks(fitting, wanted, torch.Generator()) if fitting else {}
+        made = _masks(recipe, Request(recipe.criterion, model, fitting, calibration, loss), wanted)
         masks = {key: fitting[key].to_matrix(mask) for key, mask in made.items()}
     layers: list[PlannedLayer] = []
     for site in sites.find(model, targets, ignore):
@@ -144,6 +152,18 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         for part in sites.parts(site, Seen(), counts):
             layers.append(_planned(part, site, masks.get(part.key), misfit.get(part.key), counts))
     return Plan(tuple(layers), counts)
+
+
+def _masks(recipe: Recipe, request: Request, sparsity: float) -> dict[str, Tensor]:
+    """Return masks with as many weights in each layer as those that `prune` would make."""
+    recipe.check(request.targets)
+    if not request.targets:
+        return {}
+    if not recipe.scope.mixes_layers:
+        recipe = replace(recipe, criterion=find_criterion("magnitude"))
+        request = replace(request, criterion=recipe.criterion, calibration=None, loss=None)
+    # A generator of its own: planning leaves torch's as it is.
+    return make_masks(recipe, request, sparsity, torch.Generator())
 
 
 def _refused(site: Site, masks: Mapping[str, Tensor]) -> PlannedLayer:

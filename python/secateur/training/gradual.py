@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from secateur.pruning._shards import settle
-from secateur.pruning.criteria import Criterion
+from secateur.pruning.calibration import Loss
+from secateur.pruning.criteria import AnyCriterion
+from secateur.pruning.evidence import Request, check_given, gather
 from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.recipe import Recipe
+from secateur.pruning.rounds import require_reusable
 from secateur.pruning.scopes import Scope
 from secateur.pruning.selectors import Selectors
 from secateur.pruning.targets import select
+from secateur.training._history import History
 from secateur.training.attach import Attachment
 
 
@@ -47,11 +52,14 @@ class GradualPruner:
         optimizer: what trains it; build it first.
         schedule: the sparsity wanted once training step i, counted from 0, is done; made by
             `secateur.schedules`, or any function of i. Where it falls, masks stay as they are.
-        criterion: as in `prune`.
+        criterion: as in `prune`; one that looks at gradients takes, without `loss`, the `.grad`
+            that the step left: call `step` before the optimizer's `zero_grad`.
         pattern: as in `prune`.
         scope: as in `prune`.
         targets: as in `prune`.
         ignore: as in `prune`.
+        calibration: as in `prune`; read anew each time masks are made, so no iterator.
+        loss: as in `prune`.
         generator: for a criterion that draws. None: one of its own, seeded from torch's default
             generator. Its state is part of `state_dict`.
 
@@ -67,11 +75,13 @@ class GradualPruner:
         optimizer: torch.optim.Optimizer,
         schedule: Callable[[int], float],
         *,
-        criterion: str | Criterion = "magnitude",
+        criterion: AnyCriterion = "magnitude",
         pattern: str | Pattern = "unstructured",
-        scope: str | Scope = "layer",
+        scope: str | Scope | None = None,
         targets: Selectors | None = None,
         ignore: Selectors = (),
+        calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
+        loss: Loss | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         if not callable(schedule):
@@ -83,9 +93,12 @@ class GradualPruner:
         final = getattr(schedule, "final", None)
         if final is not None:
             self._recipe.sparsity(final)
+        require_reusable(calibration, "each time masks are made")
         self._model, self._schedule = model, schedule
         self._targets = select(model, targets, ignore)
         self._recipe.check(self._targets)
+        self._request = Request(self._recipe.criterion, model, self._targets, calibration, loss)
+        check_given(self._request)
         self._generator = generator or _own_generator(self._recipe)
         self._step = 0
         self._sparsity = 0.0
@@ -95,6 +108,7 @@ class GradualPruner:
         }
         self._masks = Masks(everything, model, self._recipe.origin(0.0))
         self._attachment = Attachment(self._masks, optimizer)
+        self._history = History.of(self._recipe.criterion, self._targets, optimizer)
 
     @property
     def masks(self) -> Masks:
@@ -126,6 +140,8 @@ class GradualPruner:
     def detach(self) -> None:
         """Let go of the optimizer; the weights keep their zeros until something trains them."""
         self._attachment.detach()
+        if self._history is not None:
+            self._history.detach()
 
     def __enter__(self) -> GradualPruner:
         return self
@@ -145,6 +161,7 @@ class GradualPruner:
             "step": self._step,
             "sparsity": self._sparsity,
             "generator": generator,
+            "history": None if self._history is None else dict(self._history.values),
             **self._masks.state_dict(),
         }
 
@@ -170,11 +187,15 @@ class GradualPruner:
         self._sparsity = state["sparsity"]
         if self._generator is not None and state["generator"] is not None:
             self._generator.set_state(state["generator"])
+        if self._history is not None:
+            self._history.load(state.get("history") or {})
         self._attachment.apply_()
 
     def _prune_to(self, wanted: float) -> None:
         settle(self._model)
-        masks = self._recipe.masks(self._targets, wanted, self._generator, previous=self._masks)
+        history = None if self._history is None else self._history.values
+        evidence = gather(replace(self._request, masks=self._masks, history=history))
+        masks = self._recipe.masks(self._targets, wanted, self._generator, self._masks, evidence)
         self._masks.replace_(masks, self._recipe.origin(wanted))
         self._attachment.apply_()
         self._sparsity = wanted

@@ -2,6 +2,19 @@
 
 from secateur.pruning.criteria._base import CRITERIA, Criterion, Evidence
 from secateur.pruning.criteria._own import AnyCriterion, find_criterion
+from secateur.pruning.criteria.batchnorm import BatchNormScale
 from secateur.pruning.criteria.norms import Ln
+from secateur.pruning.criteria.ria import Ria
+from secateur.pruning.criteria.synflow import SynFlow
 
-__all__ = ["CRITERIA", "AnyCriterion", "Criterion", "Evidence", "Ln", "find_criterion"]
+__all__ = [
+    "CRITERIA",
+    "AnyCriterion",
+    "BatchNormScale",
+    "Criterion",
+    "Evidence",
+    "Ln",
+    "Ria",
+    "SynFlow",
+    "find_criterion",
+]

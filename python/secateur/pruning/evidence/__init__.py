@@ -1,5 +1,5 @@
 """What criteria look at beside the weight. One file per way of finding it out; it registers it."""
 
-from secateur.pruning.evidence._base import SOURCES, Request, gather
+from secateur.pruning.evidence._base import SOURCES, Request, check_given, gather, reads
 
-__all__ = ["SOURCES", "Request", "gather"]
+__all__ = ["SOURCES", "Request", "check_given", "gather", "reads"]

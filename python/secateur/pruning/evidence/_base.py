@@ -63,25 +63,31 @@ def gather(request: Request) -> dict[str, Evidence]:
         TypeError: if what the user gave is of the wrong kind.
         ValueError: if it is missing, not to be had, or not needed.
     """
-    needs = request.criterion.needs - {"seed"}
-    _check_given(request, needs)
-    found = {word: SOURCES.get(word)(request) for word in sorted(needs)}
+    check_given(request)
+    needs = sorted(request.criterion.needs - {"seed"})
+    found = {word: SOURCES.get(word)(request) for word in needs}
     fields: dict[str, dict[str, Any]] = {
         key: {word: values[key] for word, values in found.items()} for key in request.targets
     }
     return {key: Evidence(**known) for key, known in fields.items()}
 
 
-def _check_given(request: Request, needs: frozenset[str]) -> None:
+def reads(criterion: Criterion) -> frozenset[str]:
+    """Return which of the user's "calibration" and "loss" the criterion can make use of."""
+    return frozenset[str]().union(*(_READS.get(word, ()) for word in criterion.needs))
+
+
+def check_given(request: Request) -> None:
+    """Raise ValueError if there is something the criterion has no use for, or no source of."""
     name = request.criterion.name
     known = SOURCES.names()
-    unknown = needs.difference(known)
+    unknown = request.criterion.needs.difference(known, {"seed"})
     if unknown:
         raise ValueError(
             f"criterion {name!r} needs {', '.join(sorted(unknown))}, which is not to be had; there "
             f"is: {', '.join(sorted([*known, 'seed']))}"
         )
-    read = frozenset[str]().union(*(_READS[word] for word in needs))
+    read = reads(request.criterion)
     if request.calibration is not None and "calibration" not in read:
         raise ValueError(
             f"criterion {name!r} looks at weights alone and reads no batches; leave calibration out"

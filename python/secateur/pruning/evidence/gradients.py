@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ def gradient_squares(request: Request) -> dict[str, Tensor]:
     return _summed(request, Tensor.square)
 
 
-def require_trained(targets: dict[str, Target], criterion: str) -> None:
+def require_trained(targets: Mapping[str, Target], criterion: str) -> None:
     """Raise ValueError, naming it, if one of the weights takes no gradient."""
     for key, target in targets.items():
         if not target.weight.requires_grad:
