@@ -46,8 +46,8 @@ class Recipe:
         Args:
             criterion: also a function, or scores; see `secateur.pruning.prune`.
             pattern: a name or an object.
-            scope: a name or an object. None: what the criterion's authors mean, or "layer" where
-                that is nothing special, or the pattern keeps the same number everywhere.
+            scope: a name or an object. None: what the criterion's authors mean, where the pattern
+                leaves room for it; else "layer".
 
         Raises:
             TypeError: if the criterion is none.
@@ -56,7 +56,9 @@ class Recipe:
         ours = find_criterion(criterion)
         form = find_pattern(pattern) if isinstance(pattern, str) else pattern
         if scope is None:
-            scope = getattr(ours, "scope", "layer") if form.sparsity is None else "layer"
+            scope = getattr(ours, "scope", "layer")
+            if form.sparsity is not None or (scope == "row" and not form.within_rows):
+                scope = "layer"
         recipe = cls(ours, form, SCOPES.get(scope)() if isinstance(scope, str) else scope)
         if recipe.pattern.sparsity is not None and recipe.scope.mixes_layers:
             raise ValueError(
