@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from secateur.pruning import Masks, prune, verify
-from secateur.pruning.criteria import CRITERIA, Evidence
+from secateur.pruning.criteria import CRITERIA, Criterion, Evidence
+from secateur.pruning.evidence import reads
 from secateur.pruning.patterns import PATTERNS, find_pattern
 from secateur.pruning.schedules import SCHEDULES, Schedule
 from secateur.pruning.scopes import SCOPES
@@ -39,24 +41,69 @@ criteria = pytest.mark.parametrize("criterion", CRITERIA.names())
 patterns = pytest.mark.parametrize("pattern", PATTERN_NAMES)
 scopes = pytest.mark.parametrize("scope", SCOPES.names())
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.names())
+# Which masks are made does not depend on how the schedule came to ask for them.
+CRITERIA_AND_SCHEDULES = [
+    *((criterion, SCHEDULES.names()[0]) for criterion in CRITERIA.names()),
+    *(("magnitude", schedule) for schedule in SCHEDULES.names()[1:]),
+]
 
 
 def build() -> nn.Sequential:
+    """Linear layers, each with a BatchNorm behind it, for criteria that look there."""
     torch.manual_seed(0)
-    layers = [nn.Linear(k, n) for k, n in pairwise(WIDTHS)]
-    # Many equal scores, so that ties are part of every contract.
-    for layer in layers:
-        layer.weight.data = torch.randint(-3, 4, layer.weight.shape).float()
+    layers: list[nn.Module] = []
+    for k, n in pairwise(WIDTHS):
+        linear, norm = nn.Linear(k, n), nn.BatchNorm1d(n)
+        # Many equal scores, so that ties are part of every contract.
+        for weight in (linear.weight, norm.weight):
+            weight.data = torch.randint(-3, 4, weight.shape).float()
+        layers += [linear, norm]
     return nn.Sequential(*layers)
 
 
-def refusal(pattern: str, scope: str) -> str | None:
-    """Say which words of the error to expect, if the pair makes no sense."""
-    if find_pattern(pattern).sparsity is not None and SCOPES.get(scope)().mixes_layers:
+def of(criterion: str) -> Criterion:
+    """Return the criterion; one that works in rounds does three."""
+    ours = CRITERIA.get(criterion)()
+    if hasattr(ours, "rounds"):
+        ours.rounds = 3
+    return ours
+
+
+def loss(model: nn.Module, batch: Tensor) -> Tensor:
+    return model(batch).square().mean()
+
+
+def data_for(criterion: str, training: bool = False) -> dict[str, Any]:
+    """Return what the criterion asks the user for; gradients come from training, where there is."""
+    given: dict[str, Any] = {
+        "calibration": [torch.randn(6, WIDTHS[0]) for _ in range(2)],
+        "loss": loss,
+    }
+    wanted = reads(of(criterion))
+    return {} if training and "loss" in wanted else {word: given[word] for word in wanted}
+
+
+def refusal(criterion: str, pattern: str, scope: str) -> str | None:
+    """Say which words of the error to expect, if the three make no sense together."""
+    ours = find_pattern(pattern)
+    if ours.sparsity is not None and SCOPES.get(scope)().mixes_layers:
         return f"scope='{scope}' lets layers compete, but pattern {pattern}"
-    if not find_pattern(pattern).within_rows and scope == "row":
+    if not ours.within_rows and scope == "row":
         return f"a unit of pattern {pattern} is not inside one row"
+    if getattr(of(criterion), "whole_rows", False) and not keeps_rows_whole(pattern):
+        return f"criterion '{criterion}' says which output channels matter"
     return None
+
+
+def keeps_rows_whole(pattern: str) -> bool:
+    """Remove one unit after another, and look for a row of which only a part is gone."""
+    ours, shape = find_pattern(pattern), Shape(WIDTHS[1], WIDTHS[0])
+    keep = ours.to_units(torch.ones(shape.rows, shape.columns), shape) > 0
+    for unit in range(keep.numel()):
+        mask = ours.to_mask(torch.arange(keep.numel()).reshape(keep.shape) != unit, shape)
+        if bool((mask.any(1) & ~mask.all(1)).any()):
+            return False
+    return True
 
 
 def sparsity_of(pattern: str) -> float:
@@ -76,10 +123,11 @@ def pruned(criterion: str, pattern: str, scope: str) -> tuple[nn.Sequential, Mas
     masks = prune(
         model,
         sparsity_of(pattern),
-        criterion=criterion,
+        criterion=of(criterion),
         pattern=pattern,
         scope=scope,
         generator=torch.Generator().manual_seed(1),
+        **data_for(criterion),
     )
     return model, masks
 
@@ -97,14 +145,16 @@ def assert_as_sparse_as_asked(masks: Masks, pattern: str) -> None:
 @patterns
 @scopes
 def test_prune(criterion: str, pattern: str, scope: str) -> None:
-    reason = refusal(pattern, scope)
+    reason = refusal(criterion, pattern, scope)
+    if reason is None and "history" in of(criterion).needs:
+        reason = "follows a training run step by step: use GradualPruner"
     if reason is not None:
         with pytest.raises(ValueError, match=reason):
             pruned(criterion, pattern, scope)
         return
     model, masks = pruned(criterion, pattern, scope)
     before = build()
-    for i, name in ((0, "0.weight"), (1, "1.weight")):
+    for i, name in ((0, "0.weight"), (2, "2.weight")):
         kept = before[i].weight.where(masks[name], 0.0)
         assert torch.equal(model[i].weight, kept), "a kept weight changed"
         assert torch.equal(model[i].bias, before[i].bias)
@@ -115,16 +165,16 @@ def test_prune(criterion: str, pattern: str, scope: str) -> None:
     assert pruned(criterion, pattern, scope)[1] == masks, "the same seed gives other masks"
 
 
-@criteria
+@pytest.mark.parametrize(("criterion", "schedule"), CRITERIA_AND_SCHEDULES)
 @patterns
 @scopes
-@every_schedule
 def test_gradual(criterion: str, pattern: str, scope: str, schedule: str) -> None:
     model = build()
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
     plan = schedule_of(schedule, sparsity_of(pattern))
-    words = {"criterion": criterion, "pattern": pattern, "scope": scope}
-    reason = refusal(pattern, scope)
+    words: dict[str, Any] = {"criterion": of(criterion), "pattern": pattern, "scope": scope}
+    words |= data_for(criterion, training=True)
+    reason = refusal(criterion, pattern, scope)
     if reason is not None:
         with pytest.raises(ValueError, match=reason):
             GradualPruner(model, optimizer, plan, **words)
@@ -160,12 +210,18 @@ def test_a_criterion_repeats_itself_and_leaves_the_weight(criterion: str) -> Non
     ours = CRITERIA.get(criterion)()
     weight = torch.randn(6, 8)
     before = weight.clone()
-    first, second = (ours.score(weight, Evidence(seed=5)) for _ in range(2))
+    shapes = {"input_norms": (1, 8), "scales": (6,)}
+    words = (field.name for field in fields(Evidence) if field.name != "seed")
+    everything = Evidence(seed=5, **{word: torch.rand(shapes.get(word, (6, 8))) for word in words})
+    first, second = (ours.score(weight, everything) for _ in range(2))
     assert first.shape == weight.shape
     assert bool((first > -float("inf")).all())
     assert torch.equal(first, second)
     assert torch.equal(weight, before)
     assert ours.name == criterion
+    for word in ours.needs:
+        with pytest.raises(ValueError, match=f"'{criterion}' needs evidence.{word}"):
+            ours.score(weight, replace(everything, **{word: None}))
 
 
 @patterns

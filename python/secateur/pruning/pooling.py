@@ -15,7 +15,7 @@ from torch import Tensor
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.shape import Shape
 
-How = float | Literal["mean", "max", "net", "first"]
+How = float | Literal["mean", "sum", "net", "max", "first"]
 """See `secateur.pruning.criteria.Criterion`."""
 
 
@@ -26,14 +26,17 @@ def pooled(pattern: Pattern, scores: Tensor, shape: Shape, how: How = "mean") ->
         pattern: which weights stand in which unit.
         scores: of the weights. Not negative if `how` is a number.
         shape: of the weight.
-        how: "mean" | "max" | "net", the absolute value of the mean | "first", the score of a
-            unit's first weight | a number p, the power mean (mean of s^p)^(1/p).
+        how: "mean" | "sum" | "net", the absolute value of the sum | "max" | "first", the score of
+            a unit's first weight | a number p, the power mean (mean of s^p)^(1/p).
 
     Raises:
         ValueError: if there is no such way to pool.
     """
-    if how == "net":
-        return pattern.to_units(scores, shape, "mean").abs()
+    if how == "sum" or how == "net":
+        mean = pattern.to_units(scores, shape, "mean")
+        # The units of a pattern are of one size.
+        total = mean * (scores.numel() // max(1, mean.numel()))
+        return total if how == "sum" else total.abs()
     if how == "first":
         places = torch.arange(scores.numel(), dtype=torch.float64, device=scores.device)
         first = -pattern.to_units(-places.reshape(scores.shape), shape, "max")
@@ -42,8 +45,8 @@ def pooled(pattern: Pattern, scores: Tensor, shape: Shape, how: How = "mean") ->
         return pattern.to_units(scores, shape, how)
     if isinstance(how, str) or not how > 0:
         raise ValueError(
-            'pooling must be "mean", "max", "net", "first" or a number above 0, the exponent of a '
-            f"power mean, not {how!r}"
+            'pooling must be "mean", "sum", "net", "max", "first" or a number above 0, the '
+            f"exponent of a power mean, not {how!r}"
         )
     return _power_mean(pattern, scores, shape, float(how))
 

@@ -63,9 +63,10 @@ class Criterion(Protocol):
     It may also have these; without them, the default is taken:
 
         pooling: how the score of a unit of several weights follows from theirs: "mean", the
-            default | "max" | a number p, the power mean (mean of s^p)^(1/p) of scores that are not
-            negative | "net", the absolute value of the mean of signed scores | "first", the score
-            of the unit's first weight.
+            default, so that units of different sizes compete fairly | "sum", of what adds up |
+            "net", the absolute value of a sum of signed scores | "max" | a number p, the power
+            mean (mean of s^p)^(1/p) of scores that are not negative | "first", the score of the
+            unit's first weight.
         scope: name of the scope meant by its authors; default "layer".
         wide: True if scores shall be compared as float64; default False.
         rounds: how many times to prune and score again on the way to the sparsity wanted;

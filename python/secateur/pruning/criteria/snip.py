@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from secateur.pruning.criteria._base import CRITERIA, Evidence
@@ -19,7 +21,8 @@ class Snip:
 
     name = "snip"
     needs: frozenset[str] = frozenset({"gradient"})
-    scope = "global"
+    scope: ClassVar[str] = "global"
+    pooling: ClassVar[str] = "sum"
 
     def score(self, weight: Tensor, evidence: Evidence) -> Tensor:
         """Return |w g|, [out, in]."""

@@ -31,6 +31,7 @@ class SynFlow:
     name = "synflow"
     needs: frozenset[str] = frozenset({"flow"})
     scope: ClassVar[str] = "global"
+    pooling: ClassVar[str] = "sum"
     wide: ClassVar[bool] = True
 
     def __init__(self, rounds: int = 100) -> None:

@@ -37,7 +37,7 @@ class TaylorAbs(Taylor):
     """Sum of |w g| over a unit: nothing cancels."""
 
     name = "taylor_abs"
-    pooling = "mean"
+    pooling = "sum"
 
     def score(self, weight: Tensor, evidence: Evidence) -> Tensor:
         """Return |w g|, [out, in]."""
@@ -54,6 +54,7 @@ class TaylorSquared:
 
     name = "taylor_squared"
     needs: frozenset[str] = frozenset({"gradient_squares"})
+    pooling: ClassVar[str] = "sum"
 
     def score(self, weight: Tensor, evidence: Evidence) -> Tensor:
         """Return w^2 times the sum of g^2, [out, in]."""

@@ -20,7 +20,8 @@ def flow(request: Request) -> dict[str, Tensor]:
     """Return dR/d|w|, [out, in], float64: R the sum of the outputs for an input of ones.
 
     The model is called in eval mode with copies of its parameters and buffers, absolute and in
-    float64; its own are not touched, whatever happens.
+    float64; its own are not touched, whatever happens. What a BatchNorm would subtract it adds,
+    as if it were a bias; that of a new network is zero.
 
     Raises:
         ValueError: if there is no batch to take the input's shape from, the model does not run, or
@@ -32,7 +33,7 @@ def flow(request: Request) -> dict[str, Tensor]:
             f"criterion {name!r} needs to know what an input looks like: give one batch, "
             "calibration=[x]; its values do not matter"
         )
-    state = {key: _absolute(tensor) for key, tensor in _tensors(request)}
+    state = {key: _absolute(key, tensor) for key, tensor in _tensors(request)}
     for key, mask in (request.masks or {}).items():
         state[key] = state[key] * mask.to(state[key].device)
     weights = [state[key].requires_grad_() for key in request.targets]
@@ -59,9 +60,12 @@ def _tensors(request: Request) -> Iterator[tuple[str, Tensor]]:
     yield from request.model.named_buffers()
 
 
-def _absolute(tensor: Tensor) -> Tensor:
+def _absolute(name: str, tensor: Tensor) -> Tensor:
     full = whole(tensor)
-    return full.double().abs() if full.is_floating_point() else full.clone()
+    if not full.is_floating_point():
+        return full.clone()
+    sign = -1 if name.endswith("running_mean") else 1
+    return sign * full.double().abs()
 
 
 def _ones(x: Any) -> Any:
