@@ -146,3 +146,17 @@ def test_what_is_no_pattern_is_refused(text: str, says: str) -> None:
 def test_an_odd_axis_is_refused_with_a_way_out() -> None:
     with pytest.raises(ValueError, match=r"divisible by 4, not 10 and 16 \('weight'\).*ignore="):
         prune(nn.Linear(16, 10), pattern="2:4T")
+
+
+def test_tiny_scores_beside_removed_ones_leave_the_mask_whole() -> None:
+    """Gains below the rounding of what stands for -inf add up to a cycle through a row twice."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(400, 8, 8, generator=generator) * 10.0 ** torch.randint(
+        -22, -8, (400, 8, 8), generator=generator
+    )
+    scores.diagonal(dim1=1, dim2=2).fill_(-torch.inf)
+    for n in (4, 5, 6):
+        keep = best_tiles(scores, n)
+        assert bool((keep.sum(1) == n).all())
+        assert bool((keep.sum(2) == n).all())
+        assert not bool((keep & scores.isinf()).any())

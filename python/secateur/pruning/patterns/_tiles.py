@@ -181,8 +181,10 @@ def _improve_(scores: Tensor, mask: Tensor, least: Tensor, longest: int) -> Tens
     """Move entries around the shortest gaining cycle of each tile, in place; say where.
 
     Of the closed walks that gain, the shortest visits no row twice: else one of its parts would
-    be a shorter one that gains.
+    be a shorter one that gains. But where each part gains less than `least`, and both together
+    more, a row may be visited twice; such a tile is left as it was.
     """
+    before = mask.clone()
     gain = _moves(scores, mask)
     leave, come = _ends(scores, mask)
     walks = [gain]
@@ -199,7 +201,9 @@ def _improve_(scores: Tensor, mask: Tensor, least: Tensor, longest: int) -> Tens
             _move_(mask, leave, come, (tiles, row, to))
             to = row
         _move_(mask, leave, come, (tiles, start, to))
-    return improved
+    uneven = (mask.sum(0) != before.sum(0)).any(0) | (mask.sum(1) != before.sum(1)).any(0)
+    mask[..., uneven] = before[..., uneven]
+    return improved & ~uneven
 
 
 def _move_(mask: Tensor, leave: Tensor, come: Tensor, at: tuple[Tensor, Tensor, Tensor]) -> None:
