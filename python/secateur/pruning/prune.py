@@ -76,6 +76,7 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
     wanted = recipe.sparsity(sparsity)
     found = select(model, targets, ignore)
     recipe.check(found)
+    wanted = recipe.drawn(wanted, found, generator)
     request = Request(recipe.criterion, model, found, calibration, loss)
     made = make_masks(recipe, request, wanted, generator)
     masks = Masks(made, model, recipe.origin(wanted))

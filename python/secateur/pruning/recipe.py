@@ -66,6 +66,13 @@ class Recipe:
                 f'{recipe.pattern.name} keeps the same number everywhere; use scope="layer", or '
                 'pattern="unstructured"'
             )
+        if hasattr(recipe.criterion, "draw") and not recipe.scope.mixes_layers:
+            raise ValueError(
+                f"criterion {recipe.criterion.name!r} draws how many weights of the model are "
+                f"removed, and scope={recipe.scope.name!r} or pattern {recipe.pattern.name} fixes "
+                'it layer by layer; use scope="global" and a pattern without a sparsity of its '
+                'own, or criterion="random"'
+            )
         if recipe.scope.name == "row" and not recipe.pattern.within_rows:
             raise ValueError(
                 f"scope='row' lets units of one row compete, but a unit of pattern "
@@ -107,6 +114,19 @@ class Recipe:
         if fixed is not None and wanted > fixed:
             return self.sparsity(wanted)
         return wanted
+
+    def drawn(
+        self, sparsity: float, targets: Mapping[str, Target], generator: torch.Generator | None
+    ) -> float:
+        """Return `sparsity`, or the fraction that a criterion which draws it removes instead."""
+        draw = getattr(self.criterion, "draw", None)
+        if draw is None:
+            return sparsity
+        shapes = [target.shape for target in targets.values()]
+        zeros = [(torch.zeros(shape.rows, shape.columns), shape) for shape in shapes]
+        units = sum(self.pattern.to_units(scores, shape).numel() for scores, shape in zeros)
+        removed = draw(units, sparsity, _seed(generator))
+        return min(removed, units - 1) / units if units else sparsity
 
     def check(self, targets: Mapping[str, Target]) -> None:
         """Raise ValueError, naming the layer, if the pattern does not fit one of the targets."""
@@ -192,9 +212,7 @@ class Recipe:
             )
         if "seed" not in self.criterion.needs:
             return evidence
-        generator = generator or torch.default_generator
-        seed = torch.randint(2**62, (), generator=generator, device=generator.device)
-        return replace(evidence, seed=int(seed))
+        return replace(evidence, seed=_seed(generator))
 
     def _units(
         self, pattern: Pattern, shape: Shape, scores: Tensor, removed: Tensor | None
@@ -221,6 +239,11 @@ class Recipe:
                 "a NaN among its weights?"
             )
         return score
+
+
+def _seed(generator: torch.Generator | None) -> int:
+    generator = generator or torch.default_generator
+    return int(torch.randint(2**62, (), generator=generator, device=generator.device))
 
 
 def _fraction(sparsity: object) -> float:

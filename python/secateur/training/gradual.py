@@ -90,6 +90,11 @@ class GradualPruner:
                 f"0.9, steps=range(0, 2000, 100)), not {schedule!r}"
             )
         self._recipe = Recipe.of(criterion, pattern, scope)
+        if hasattr(self._recipe.criterion, "draw"):
+            raise ValueError(
+                f"criterion {self._recipe.criterion.name!r} draws how many weights are removed, "
+                'where the schedule says it; use criterion="random"'
+            )
         final = getattr(schedule, "final", None)
         if final is not None:
             self._recipe.sparsity(final)

@@ -72,6 +72,8 @@ class Criterion(Protocol):
         rounds: how many times to prune and score again on the way to the sparsity wanted;
             default 1.
         whole_rows: True if it can only say which rows of the weight matter; default False.
+        draw: a method (units, sparsity, seed) -> int, how many of all units are removed, where that
+            is not fixed by the sparsity; it needs a scope in which layers compete.
         remember: a method (history, weight, gradient) -> history, all [out, in], that is called
             before each optimizer step of a training run; its results are `evidence.history`.
     """

@@ -24,6 +24,6 @@ class Random:
     def score(self, weight: Tensor, evidence: Evidence) -> Tensor:
         """Return uniform float32 draws, [out, in], fixed by the seed and the shape alone."""
         if evidence.seed is None:
-            raise ValueError("criterion 'random' needs evidence.seed, an int; it is None")
+            raise ValueError(f"criterion {self.name!r} needs evidence.seed, an int; it is None")
         generator = torch.Generator().manual_seed(evidence.seed)
         return torch.rand(weight.shape, generator=generator).to(weight.device)
