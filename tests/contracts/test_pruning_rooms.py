@@ -33,7 +33,7 @@ SPARSITY = 0.7
 WORDS: dict[str, Any] = {
     "initial": 0.1,
     "start": 0.1,
-    "increment": 0.3,
+    "add": 0.3,
     "steps": range(1, 9, 2),
     "step": 3,
 }
@@ -117,7 +117,8 @@ def sparsity_of(pattern: str) -> float:
 
 def schedule_of(name: str, final: float) -> Schedule:
     factory = SCHEDULES.get(name)
-    given = {"final": final, **WORDS}
+    own = {"final": final, "until": final, "wanted": lambda step: final}
+    given = {**own, **WORDS}
     signature = inspect.signature(factory).parameters.values()
     return factory(**{p.name: given[p.name] for p in signature if p.name in given})
 
