@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from secateur.pruning.groups import keep_in_groups
 from secateur.pruning.select import keep_across, keep_per_row, kept_count
 
 PACKAGE = Path(__file__).parents[2] / "python" / "secateur"
@@ -80,19 +82,75 @@ def test_half_a_weight_rounds_to_even(n: int, sparsity: float, kept: int) -> Non
     assert kept_count(n, sparsity) == kept
 
 
-def test_one_layer_is_held_at_a_time() -> None:
-    alive: list[weakref.ref[Tensor]] = []
+@pytest.mark.parametrize(("values", "calls"), [(1 << 24, 10), (2, 23)], ids=["many", "two"])
+def test_one_layer_is_held_at_a_time(values: int, calls: int) -> None:
+    """Two passes are enough; with too many ties three more, when the second is given up midway."""
+    alive: list[weakref.ref[torch.UntypedStorage]] = []
 
     def layer(seed: int) -> Tensor:
-        assert not any(scores() is not None for scores in alive), "two layers' scores at once"
-        scores = torch.rand(40, 50, generator=torch.Generator().manual_seed(seed))
-        alive.append(weakref.ref(scores))
+        assert not any(held() is not None for held in alive), "two layers' scores at once"
+        generator = torch.Generator().manual_seed(seed)
+        scores = torch.randint(values, (400, 500), generator=generator).float()
+        alive.append(weakref.ref(scores.untyped_storage()))
         return scores
 
     layers = [lambda seed=seed: layer(seed) for seed in range(5)]
     keep = keep_across(layers, 0.8)
-    assert sum(int(k.sum()) for k in keep) == 2000
-    assert len(alive) == 5 * 3, "two passes to find the threshold, one to mark"
+    assert sum(int(k.sum()) for k in keep) == 200_000
+    assert len(alive) == calls
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        torch.randn(3, 70_001),
+        torch.randint(-2, 3, (3, 70_001)).float(),
+        torch.randn(3, 70_001).bfloat16().float(),
+        torch.randn(3, 70_001).exp().double(),
+        torch.arange(210_003.0).reshape(3, -1),
+        torch.arange(210_003.0).flip(0).reshape(3, -1),
+        torch.where(torch.arange(210_003) % 509 == 0, 9.0, torch.rand(210_003)).reshape(3, -1),
+    ],
+    ids=["normal", "five values", "bf16", "float64", "rising", "falling", "a sample that misleads"],
+)
+@pytest.mark.parametrize("sparsity", [0.001, 0.3, 0.5, 0.9, 0.999])
+def test_pieces_and_brackets_change_nothing(scores: Tensor, sparsity: float) -> None:
+    """Some of these are above one piece in size, and some make the bracket miss or overflow."""
+    order = torch.sort(scores.flatten(), descending=True, stable=True).indices
+    wanted = torch.zeros(scores.numel(), dtype=torch.bool)
+    wanted[order[: kept_count(scores.numel(), sparsity)]] = True
+    (together,) = keep_across([lambda: scores], sparsity)
+    assert torch.equal(together.flatten(), wanted)
+    apart = keep_across([lambda row=row: row for row in scores], sparsity)
+    assert torch.equal(torch.cat(apart), wanted)
+
+
+def test_scores_that_are_never_whole() -> None:
+    class InPieces:
+        shape = (100, 30)
+
+        def __call__(self) -> Tensor:
+            return scores
+
+        def pieces(self) -> Iterator[Tensor]:
+            yield from scores.split(7)
+
+    scores = torch.rand(100, 30)
+    assert torch.equal(keep_across([InPieces()], 0.6)[0], keep_across([lambda: scores], 0.6)[0])
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 7, 8, 16, 31, 40])
+def test_in_groups_it_is_per_row(m: int) -> None:
+    """Also over many pieces, and with infinite scores."""
+    scores = torch.randint(-3, 3, (140_000 // m, m)).float()
+    scores[torch.rand(scores.shape) < 0.1] = float("inf")
+    scores[torch.rand(scores.shape) < 0.1] = -float("inf")
+    for n in {0, 1, m // 2, m - 1, m}:
+        order = torch.sort(scores, dim=1, descending=True, stable=True).indices
+        wanted = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order[:, :n], True)
+        assert torch.equal(keep_in_groups(scores, n), wanted)
+        assert torch.equal(keep_per_row(scores, n), wanted)
+        assert torch.equal(keep_in_groups(scores[:5], n), wanted[:5])
 
 
 def test_nothing_else_in_these_rooms_sorts() -> None:

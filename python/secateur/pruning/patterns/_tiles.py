@@ -51,7 +51,7 @@ def _finite(scores: Tensor) -> Tensor:
         return scores
     entries = scores[0].numel()
     most = scores.masked_fill(infinite, 0.0).abs().amax((1, 2), keepdim=True)
-    more = entries * (2 * most + 1)  # than all finite ones together
+    more = 3 * entries * most.where(most > 0, 1.0)  # than all finite ones can make a difference
     scores = torch.where(scores == math.inf, more, scores)
     return torch.where(scores == -math.inf, -(entries + 1) * more, scores)
 

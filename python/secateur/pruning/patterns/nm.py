@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from secateur.pruning.groups import keep_in_groups
 from secateur.pruning.patterns._base import PATTERNS
 from secateur.pruning.patterns._pool import Pooling
-from secateur.pruning.select import keep_per_row
 from secateur.pruning.shape import Shape
 
 
@@ -80,7 +80,7 @@ class NM:
 
     def choose(self, units: Tensor) -> Tensor:
         """Return the N highest of each group; among equals the lowest index."""
-        return keep_per_row(units, self.n)
+        return keep_in_groups(units, self.n)
 
     def to_mask(self, keep: Tensor, shape: Shape) -> Tensor:
         """Return the groups put back in their rows, bool [out, in]."""
