@@ -1,6 +1,7 @@
-"""Every criterion x pattern x scope x schedule composes, or refuses with a reason.
+"""Every criterion x pattern x scope x allocation composes, or refuses with a reason; and schedules.
 
-Driven by the registries: a new file in one of the rooms is tested here at once.
+Driven by the registries: a new file in one of the rooms is tested here at once. What is composed
+and what is refused, and why: `python -m tests.contracts.test_pruning_rooms` lists it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.pruning import Masks, prune, verify
+from secateur.pruning.allocation import ALLOCATIONS
 from secateur.pruning.criteria import CRITERIA, Criterion, Evidence
 from secateur.pruning.evidence import reads
 from secateur.pruning.patterns import PATTERNS, find_pattern
@@ -42,6 +44,7 @@ criteria = pytest.mark.parametrize("criterion", CRITERIA.names())
 patterns = pytest.mark.parametrize("pattern", PATTERN_NAMES)
 scopes = pytest.mark.parametrize("scope", SCOPES.names())
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.names())
+UNEVEN = [name for name in ALLOCATIONS.names() if not ALLOCATIONS.get(name)().even]
 # How often masks are made is the schedule's business, who competes the scope's: each criterion is
 # tried with one of both, and one criterion with all.
 GRADUAL = [
@@ -99,6 +102,19 @@ def refusal(criterion: str, pattern: str, scope: str) -> str | None:
     return None
 
 
+def refusal_to_allocate(criterion: str, pattern: str, scope: str, allocation: str) -> str | None:
+    """Say which words of the error to expect, if the four make no sense together."""
+    reason = refusal(criterion, pattern, scope)
+    of_the_layers = reason is None or "which output channels" in reason
+    if not of_the_layers or ALLOCATIONS.get(allocation)().even:
+        return reason
+    if find_pattern(pattern).sparsity is not None:
+        return f"gives layers different sparsities, but pattern {pattern}"
+    if SCOPES.get(scope)().mixes_layers:
+        return f"scope='{scope}' lets layers compete for what allocation '{allocation}'"
+    return reason
+
+
 def keeps_rows_whole(pattern: str) -> bool:
     """Remove one unit after another, and look for a row of which only a part is gone."""
     ours, shape = find_pattern(pattern), Shape(WIDTHS[1], WIDTHS[0])
@@ -123,16 +139,22 @@ def schedule_of(name: str, final: float) -> Schedule:
     return factory(**{p.name: given[p.name] for p in signature if p.name in given})
 
 
-def pruned(criterion: str, pattern: str, scope: str) -> tuple[nn.Sequential, Masks]:
+def pruned(
+    criterion: str, pattern: str, scope: str, allocation: str = "uniform"
+) -> tuple[nn.Sequential, Masks]:
     model = build()
+    data = data_for(criterion)
+    if "calibration" in reads(ALLOCATIONS.get(allocation)()):
+        data.setdefault("calibration", [torch.randn(6, WIDTHS[0])])
     masks = prune(
         model,
         sparsity_of(pattern),
         criterion=of(criterion),
         pattern=pattern,
         scope=scope,
+        allocation=allocation,
         generator=torch.Generator().manual_seed(1),
-        **data_for(criterion),
+        **data,
     )
     return model, masks
 
@@ -174,6 +196,29 @@ def test_prune(criterion: str, pattern: str, scope: str) -> None:
     assert_as_sparse_as_asked(masks, pattern, criterion)
     verify(model, masks, pattern=pattern).require()
     assert pruned(criterion, pattern, scope)[1] == masks, "the same seed gives other masks"
+
+
+@criteria
+@pytest.mark.parametrize("allocation", UNEVEN)
+def test_allocate(criterion: str, allocation: str) -> None:
+    """With every pattern and scope: one model each, for there are many."""
+    for pattern, scope in product(PATTERN_NAMES, SCOPES.names()):
+        reason = refusal_to_allocate(criterion, pattern, scope, allocation)
+        if reason is None and "history" in of(criterion).needs:
+            reason = "follows a training run step by step: use GradualPruner"
+        if reason is not None:
+            with pytest.raises(ValueError, match=reason):
+                pruned(criterion, pattern, scope, allocation)
+            continue
+        model, masks = pruned(criterion, pattern, scope, allocation)
+        verify(model, masks, pattern=pattern).require()
+        assert masks.origin is not None
+        assert masks.origin.allocation == allocation
+        if scope == "layer":
+            ours = find_pattern(pattern)
+            units = [ours.to_units(m.float(), Shape(*m.shape)) > 0 for m in masks.values()]
+            n = sum(keep.numel() for keep in units)
+            assert sum(int(keep.sum()) for keep in units) == n - round(SPARSITY * n)
 
 
 @pytest.mark.parametrize(("criterion", "scope", "schedule"), GRADUAL)
@@ -262,3 +307,29 @@ def test_a_scope_gives_up_nothing_at_zero_and_counts_itself(scope: str) -> None:
         assert sparsity > 0 or all(bool(k.all()) for k in keep)
     named["b"][named["b"].nonzero()[0].tolist()[0]] = False
     assert "b" in ours.miscounts(named, 0.5)
+
+
+@pytest.mark.parametrize("allocation", ALLOCATIONS.names())
+def test_an_allocation_says_its_name(allocation: str) -> None:
+    assert ALLOCATIONS.get(allocation)().name == allocation
+
+
+def listing() -> list[str]:
+    """One line for each criterion and pattern: the scopes and allocations that go with them."""
+    lines, composed, refused = [], 0, 0
+    for criterion, pattern in product(CRITERIA.names(), PATTERN_NAMES):
+        said = []
+        for scope in SCOPES.names():
+            reasons = {
+                allocation: refusal_to_allocate(criterion, pattern, scope, allocation)
+                for allocation in ALLOCATIONS.names()
+            }
+            good = [allocation for allocation, reason in reasons.items() if reason is None]
+            composed, refused = composed + len(good), refused + len(reasons) - len(good)
+            said.append(f"{scope}: {' '.join(good) or 'refused, ' + str(reasons['uniform'])}")
+        lines.append(f"{criterion:<16} {pattern:<12} " + "; ".join(said))
+    return [*lines, f"{composed} combinations compose, {refused} are refused with a reason"]
+
+
+if __name__ == "__main__":
+    print("\n".join(listing()))

@@ -6,7 +6,7 @@ import importlib
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -29,12 +29,17 @@ class Origin:
         pattern: for example "2:4".
         scope: for example "layer".
         sparsity: the fraction asked for.
+        allocation: for example "erk".
+        shares: the fraction of units each layer gave up, by parameter name, where the allocation
+            made them differ.
     """
 
     criterion: str
     pattern: str
     scope: str
     sparsity: float
+    allocation: str = "uniform"
+    shares: Mapping[str, float] | None = field(default=None, repr=False)
 
 
 class Masks(Mapping[str, Tensor]):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.pruning.allocation import Allocation, Named, Wanted
 from secateur.pruning.calibration import Loss
 from secateur.pruning.criteria import AnyCriterion
 from secateur.pruning.evidence import Request
@@ -27,6 +28,7 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
     criterion: AnyCriterion = "magnitude",
     pattern: str | Pattern = "unstructured",
     scope: str | Scope | None = None,
+    allocation: str | Allocation | Wanted = "uniform",
     targets: Selectors | None = None,
     ignore: Selectors = (),
     calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
@@ -40,7 +42,8 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
     16
 
     Of n competing weights n - round(sparsity * n) are kept, halves rounded to even. Among equal
-    scores the lowest index is kept.
+    scores the lowest index is kept. Of a pattern of blocks, channels and the like, these are
+    counted and not their weights.
 
     Args:
         model: any module.
@@ -50,10 +53,15 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
             object such as `Ln(3)`; a function (name, weight) -> scores or (weight) -> scores; or
             scores by parameter name. Functions and mappings speak of parameters in their own
             shape.
-        pattern: where zeros may be: "unstructured", or "N:M", N KEPT of every M along the input.
+        pattern: where zeros may be: "unstructured"; "N:M", N KEPT of every M along the input, or
+            "N:MT", along the output as well; or what lives and dies as a whole: "block:RxC",
+            "channels" (also "filters", "rows"), "in_channels", "columns", "kernels", "heads:H".
         scope: who competes: weights of one "layer", of one "row", or of the model ("global").
             None: what the criterion's authors mean: "row" for wanda, "global" for snip and
             synflow; else "layer".
+        allocation: how much each layer gives up, where layers do not compete: "uniform", "erk",
+            "lamp", "owl" (which reads calibration); {selector: sparsity}, or a function from a
+            parameter's name to its sparsity. What these do not name gets `sparsity`.
         targets: which layers, see `secateur.pruning.targets.select`; None means all that can.
         ignore: which layers not.
         calibration: batches for a criterion that looks at inputs or gradients, each a tensor, a
@@ -72,13 +80,17 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
         ValueError: if an argument is out of range, missing, or contradicts another, a selector
             matches nothing, or a layer cannot be pruned. The model is then as it was.
     """
-    recipe = Recipe.of(criterion, pattern, scope)
+    recipe = Recipe.of(criterion, pattern, scope, allocation)
     wanted = recipe.sparsity(sparsity)
     found = select(model, targets, ignore)
     recipe.check(found)
+    if isinstance(recipe.allocation, Named):
+        recipe.allocation.check(model, list(found.values()), rest=sparsity is not None)
     wanted = recipe.drawn(wanted, found, generator)
-    request = Request(recipe.criterion, model, found, calibration, loss)
+    request = Request(
+        recipe.criterion, model, found, calibration, loss, allocation=recipe.allocation
+    )
     made = make_masks(recipe, request, wanted, generator)
-    masks = Masks(made, model, recipe.origin(wanted))
+    masks = Masks(made, model, recipe.origin(wanted, found, made))
     masks.apply_()
     return masks

@@ -6,20 +6,20 @@ Nothing here writes to a weight.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 
 import torch
 from torch import Tensor
 
+from secateur.pruning.allocation import Allocation, Layer, Named, Wanted, find_allocation
 from secateur.pruning.criteria import AnyCriterion, Criterion, Evidence, find_criterion
 from secateur.pruning.masks import Origin
 from secateur.pruning.patterns import Pattern, find_pattern
-from secateur.pruning.pooling import pooled, unit_of
+from secateur.pruning.pooling import unit_of
 from secateur.pruning.scopes import SCOPES, Scope
-from secateur.pruning.select import Scores
-from secateur.pruning.shape import Shape
+from secateur.pruning.scoring import UnitScores
+from secateur.pruning.sparsity import fraction
 from secateur.pruning.targets import Target
 
 
@@ -31,15 +31,21 @@ class Recipe:
         criterion: how much each weight matters.
         pattern: which weights live or die together.
         scope: who competes with whom.
+        allocation: how much each layer gives up.
     """
 
     criterion: Criterion
     pattern: Pattern
     scope: Scope
+    allocation: Allocation
 
     @classmethod
     def of(
-        cls, criterion: AnyCriterion, pattern: str | Pattern, scope: str | Scope | None = None
+        cls,
+        criterion: AnyCriterion,
+        pattern: str | Pattern,
+        scope: str | Scope | None = None,
+        allocation: str | Allocation | Wanted = "uniform",
     ) -> Recipe:
         """Return the recipe of these names, or of objects with the same methods.
 
@@ -48,40 +54,64 @@ class Recipe:
             pattern: a name or an object.
             scope: a name or an object. None: what the criterion's authors mean, where the pattern
                 leaves room for it; else "layer".
+            allocation: a name, an object, or the user's own; see `secateur.pruning.prune`.
 
         Raises:
-            TypeError: if the criterion is none.
-            ValueError: if a name is unknown, or the pattern leaves the scope nothing to decide.
+            TypeError: if the criterion or the allocation is none.
+            ValueError: if a name is unknown, or two of the four leave one another nothing to
+                decide.
         """
         ours = find_criterion(criterion)
         form = find_pattern(pattern) if isinstance(pattern, str) else pattern
+        shares = find_allocation(allocation)
         if scope is None:
             scope = getattr(ours, "scope", "layer")
-            if form.sparsity is not None or (scope == "row" and not form.within_rows):
+            competing = _scope(scope).mixes_layers and not shares.even
+            if competing or not _has_room(form, scope):
                 scope = "layer"
-        recipe = cls(ours, form, SCOPES.get(scope)() if isinstance(scope, str) else scope)
-        if recipe.pattern.sparsity is not None and recipe.scope.mixes_layers:
+        recipe = cls(ours, form, _scope(scope), shares)
+        recipe._check_scope()
+        recipe._check_allocation()
+        return recipe
+
+    def _check_scope(self) -> None:
+        if self.pattern.sparsity is not None and self.scope.mixes_layers:
             raise ValueError(
-                f"scope={recipe.scope.name!r} lets layers compete, but pattern "
-                f'{recipe.pattern.name} keeps the same number everywhere; use scope="layer", or '
+                f"scope={self.scope.name!r} lets layers compete, but pattern "
+                f'{self.pattern.name} keeps the same number everywhere; use scope="layer", or '
                 'pattern="unstructured"'
             )
-        if hasattr(recipe.criterion, "draw") and not recipe.scope.mixes_layers:
+        if hasattr(self.criterion, "draw") and not self.scope.mixes_layers:
             raise ValueError(
-                f"criterion {recipe.criterion.name!r} draws how many weights of the model are "
-                f"removed, and scope={recipe.scope.name!r} or pattern {recipe.pattern.name} fixes "
+                f"criterion {self.criterion.name!r} draws how many weights of the model are "
+                f"removed, and scope={self.scope.name!r} or pattern {self.pattern.name} fixes "
                 'it layer by layer; use scope="global" and a pattern without a sparsity of its '
                 'own, or criterion="random"'
             )
-        if recipe.scope.name == "row" and not recipe.pattern.within_rows:
+        if self.scope.name == "row" and not self.pattern.within_rows:
             raise ValueError(
                 f"scope='row' lets units of one row compete, but a unit of pattern "
-                f'{recipe.pattern.name} is not inside one row; use scope="layer" or scope="global"'
+                f'{self.pattern.name} is not inside one row; use scope="layer" or scope="global"'
             )
-        return recipe
+
+    def _check_allocation(self) -> None:
+        if self.allocation.even:
+            return
+        name = self.allocation.name
+        if self.pattern.sparsity is not None:
+            raise ValueError(
+                f"allocation {name!r} gives layers different sparsities, but pattern "
+                f"{self.pattern.name} keeps the same number everywhere; leave allocation out, or "
+                'use pattern="unstructured"'
+            )
+        if self.scope.mixes_layers:
+            raise ValueError(
+                f"scope={self.scope.name!r} lets layers compete for what allocation {name!r} hands "
+                'out; use scope="layer", or leave allocation out'
+            )
 
     def sparsity(self, wanted: float | None) -> float:
-        """Return the sparsity to prune to.
+        """Return the sparsity to prune to; 0 where an allocation that names all says it instead.
 
         Raises:
             TypeError: if `wanted` is no number.
@@ -89,13 +119,15 @@ class Recipe:
         """
         fixed = self.pattern.sparsity
         if wanted is None:
+            if isinstance(self.allocation, Named):
+                return 0.0
             if fixed is None:
                 raise ValueError(
                     f"pattern {self.pattern.name!r} needs a sparsity, the fraction of weights to "
                     "remove, for example sparsity=0.9"
                 )
             return fixed
-        wanted = _fraction(wanted)
+        wanted = fraction(wanted)
         if fixed is not None and not math.isclose(wanted, fixed, rel_tol=1e-9):
             raise ValueError(
                 f"pattern {self.pattern.name} has a sparsity of its own, {fixed:g}; sparsity="
@@ -110,7 +142,7 @@ class Recipe:
             TypeError: if `wanted` is no number.
             ValueError: if it is out of [0, 1), or beyond the pattern's own sparsity.
         """
-        wanted, fixed = _fraction(wanted), self.pattern.sparsity
+        wanted, fixed = fraction(wanted), self.pattern.sparsity
         if fixed is not None and wanted > fixed:
             return self.sparsity(wanted)
         return wanted
@@ -174,32 +206,71 @@ class Recipe:
         wide = getattr(self.criterion, "wide", False) or any(
             target.weight.dtype == torch.float64 for target in targets.values()
         )
-        dtype = torch.float64 if wide else torch.float32
-
-        def units_of(key: str, target: Target) -> Scores:
-            known = self._evidence(generator, Evidence() if evidence is None else evidence[key])
-            removed = None if previous is None else ~target.to_matrix(previous[key])
-            return lambda: self._units(
-                pattern, target.shape, self._score(target, known).to(dtype), removed
+        layers = [
+            UnitScores(
+                target=target,
+                criterion=self.criterion,
+                pattern=pattern,
+                evidence=self._evidence(generator, evidence[key] if evidence else Evidence()),
+                dtype=torch.float64 if wide else torch.float32,
+                removed=None if previous is None else ~target.to_matrix(previous[key]),
             )
-
-        layers = [units_of(key, target) for key, target in targets.items()]
-        if pattern.kept_per_row is None:
+            for key, target in targets.items()
+        ]
+        if pattern.kept_per_row is not None:
+            keep = [pattern.choose(layer()) for layer in layers]
+        elif self.allocation.even:
             keep = self.scope.keep(layers, sparsity)
         else:
-            keep = [pattern.choose(layer()) for layer in layers]
+            keep = self._keep_shares(layers, sparsity)
         return {
             key: target.from_matrix(pattern.to_mask(units, target.shape)).contiguous()
             for (key, target), units in zip(targets.items(), keep, strict=True)
         }
 
-    def origin(self, sparsity: float) -> Origin:
-        """Return the words for masks made at `sparsity`."""
+    def _keep_shares(self, layers: Sequence[UnitScores], sparsity: float) -> list[Tensor]:
+        """Return which units live, where each layer has a sparsity of its own."""
+        seen = [
+            Layer(layer.target.key, layer.target, *layer.counts(), layer, layer.evidence)
+            for layer in layers
+        ]
+        shares = self.allocation.shares(seen, sparsity)
+        # Layer by layer, so that a scope need not know of shares.
+        return [
+            self.scope.keep([layer], share)[0] for layer, share in zip(layers, shares, strict=True)
+        ]
+
+    def origin(
+        self,
+        sparsity: float,
+        targets: Mapping[str, Target] | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> Origin:
+        """Return the words for masks made at `sparsity`.
+
+        Args:
+            sparsity: as for `masks`.
+            targets: as for `masks`; for an allocation that is not even.
+            masks: what was made, whose layers have sparsities of their own.
+        """
         pattern = self.pattern.towards(sparsity)
         own = pattern.sparsity
+        shares = None
+        if not self.allocation.even and targets is not None and masks is not None:
+            shares = {key: self._share(target, masks[key]) for key, target in targets.items()}
         return Origin(
-            self.criterion.name, pattern.name, self.scope.name, sparsity if own is None else own
+            self.criterion.name,
+            pattern.name,
+            self.scope.name,
+            sparsity if own is None else own,
+            self.allocation.name,
+            shares,
         )
+
+    def _share(self, target: Target, mask: Tensor) -> float:
+        """Return the fraction of units that `mask` removes."""
+        units = self.pattern.to_units(target.to_matrix(mask).float(), target.shape) > 0
+        return 1 - int(units.count_nonzero()) / units.numel() if units.numel() else 0.0
 
     def _evidence(self, generator: torch.Generator | None, evidence: Evidence) -> Evidence:
         """Return `evidence` with a seed, if the criterion needs one."""
@@ -214,48 +285,16 @@ class Recipe:
             return evidence
         return replace(evidence, seed=_seed(generator))
 
-    def _units(
-        self, pattern: Pattern, shape: Shape, scores: Tensor, removed: Tensor | None
-    ) -> Tensor:
-        """Return the scores of the units; one with a weight that is `removed` comes last."""
-        units = pooled(pattern, scores, shape, getattr(self.criterion, "pooling", "mean"))
-        if removed is None:
-            return units
-        gone = pattern.to_units(removed.to(scores), shape, "max") > 0
-        return units.masked_fill(gone, -math.inf)
 
-    def _score(self, target: Target, evidence: Evidence) -> Tensor:
-        """Return the criterion's scores, [out, in]."""
-        matrix = target.matrix
-        score = self.criterion.score(matrix, evidence)
-        if score.shape != matrix.shape:
-            raise ValueError(
-                f"criterion {self.criterion.name!r} returned {list(score.shape)} for "
-                f"{target.key!r}, which is {list(matrix.shape)}"
-            )
-        if not bool((score > -math.inf).all()):
-            raise ValueError(
-                f"criterion {self.criterion.name!r} gives NaN or -inf for {target.key!r}; is there "
-                "a NaN among its weights?"
-            )
-        return score
+def _has_room(pattern: Pattern, scope: str) -> bool:
+    """Return whether the pattern leaves it to this scope who lives."""
+    return pattern.sparsity is None and (pattern.within_rows or scope != "row")
+
+
+def _scope(scope: str | Scope) -> Scope:
+    return SCOPES.get(scope)() if isinstance(scope, str) else scope
 
 
 def _seed(generator: torch.Generator | None) -> int:
     generator = generator or torch.default_generator
     return int(torch.randint(2**62, (), generator=generator, device=generator.device))
-
-
-def _fraction(sparsity: object) -> float:
-    if isinstance(sparsity, bool) or not isinstance(sparsity, Real):
-        raise TypeError(f"sparsity must be a number in [0, 1), not {sparsity!r}")
-    fraction = float(sparsity)
-    if 0 <= fraction < 1:
-        return fraction
-    if 1 < fraction < 100:
-        hint = f"; did you mean {fraction / 100:g}?"
-    elif fraction == 1:
-        hint = "; 1 would remove every weight"
-    else:
-        hint = ""
-    raise ValueError(f"sparsity is the fraction to remove, in [0, 1), not {fraction:g}{hint}")

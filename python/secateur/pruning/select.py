@@ -111,9 +111,9 @@ def _pieces(layer: Scores, shapes: list[torch.Size] | None = None) -> Iterator[T
     """Yield a layer's scores, flat, at most `_PIECE` at a time; add its shape to `shapes`."""
     own: Callable[[], Iterator[Tensor]] | None = getattr(layer, "pieces", None)
     wholes = own() if own is not None else iter((layer(),))
-    shape = getattr(layer, "shape", None)
+    shape: Sequence[int] = getattr(layer, "shape", None) or ()
     for whole in wholes:
-        shape = whole.shape if shape is None else shape
+        shape = shape or whole.shape
         yield from whole.reshape(-1).split(_PIECE)
     if shapes is not None:
         shapes.append(torch.Size(shape))

@@ -131,7 +131,13 @@ def _miscounts(masks: Masks, targets: Mapping[str, Target]) -> dict[str, list[st
     }
     # The groups of N:M are rows of units, so the row scope is what counts them.
     scope = SCOPES.get(origin.scope if pattern.kept_per_row is None else "row")()
-    return {key: [fault] for key, fault in scope.miscounts(units, origin.sparsity).items()}
+    if origin.shares is None:
+        found = scope.miscounts(units, origin.sparsity)
+    else:
+        found = {}
+        for key, share in origin.shares.items():
+            found |= scope.miscounts({key: units[key]}, share)
+    return {key: [fault] for key, fault in found.items()}
 
 
 def _percent(finding: Finding) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.pruning._shards import settle
+from secateur.pruning.allocation import Allocation, Named
 from secateur.pruning.calibration import Loss
 from secateur.pruning.criteria import AnyCriterion
 from secateur.pruning.evidence import Request, check_given, gather
@@ -56,6 +57,7 @@ class GradualPruner:
             that the step left: call `step` before the optimizer's `zero_grad`.
         pattern: as in `prune`.
         scope: as in `prune`.
+        allocation: as in `prune`, by name.
         targets: as in `prune`.
         ignore: as in `prune`.
         calibration: as in `prune`; read anew each time masks are made, so no iterator.
@@ -78,6 +80,7 @@ class GradualPruner:
         criterion: AnyCriterion = "magnitude",
         pattern: str | Pattern = "unstructured",
         scope: str | Scope | None = None,
+        allocation: str | Allocation = "uniform",
         targets: Selectors | None = None,
         ignore: Selectors = (),
         calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
@@ -89,7 +92,13 @@ class GradualPruner:
                 f"schedule must be a function of the step, such as secateur.schedules.cubic(0.0, "
                 f"0.9, steps=range(0, 2000, 100)), not {schedule!r}"
             )
-        self._recipe = Recipe.of(criterion, pattern, scope)
+        self._recipe = Recipe.of(criterion, pattern, scope, allocation)
+        if isinstance(self._recipe.allocation, Named):
+            raise ValueError(
+                "a schedule says how sparse the model is at each step, and an allocation by name "
+                "how sparse each layer is in the end; use a pruner for each kind of layer (targets="
+                '...), or allocation="erk"'
+            )
         if hasattr(self._recipe.criterion, "draw"):
             raise ValueError(
                 f"criterion {self._recipe.criterion.name!r} draws how many weights are removed, "
@@ -102,7 +111,14 @@ class GradualPruner:
         self._model, self._schedule = model, schedule
         self._targets = select(model, targets, ignore)
         self._recipe.check(self._targets)
-        self._request = Request(self._recipe.criterion, model, self._targets, calibration, loss)
+        self._request = Request(
+            self._recipe.criterion,
+            model,
+            self._targets,
+            calibration,
+            loss,
+            allocation=self._recipe.allocation,
+        )
         check_given(self._request)
         self._generator = generator or _own_generator(self._recipe)
         self._step = 0
@@ -181,11 +197,11 @@ class GradualPruner:
         """
         ours = self._recipe.origin(state["sparsity"])
         theirs = state["origin"]
-        for word in ("criterion", "pattern", "scope"):
-            if getattr(ours, word) != theirs[word]:
+        for word in ("criterion", "pattern", "scope", "allocation"):
+            if getattr(ours, word) != theirs.get(word, "uniform"):
                 raise ValueError(
                     f"this pruner has {word}={getattr(ours, word)!r}, the state was made with "
-                    f"{theirs[word]!r}; give the pruner the same"
+                    f"{theirs.get(word, 'uniform')!r}; give the pruner the same"
                 )
         self._masks.load_state_dict(state)
         self._step = state["step"]
@@ -201,7 +217,7 @@ class GradualPruner:
         history = None if self._history is None else self._history.values
         evidence = gather(replace(self._request, masks=self._masks, history=history))
         masks = self._recipe.masks(self._targets, wanted, self._generator, self._masks, evidence)
-        self._masks.replace_(masks, self._recipe.origin(wanted))
+        self._masks.replace_(masks, self._recipe.origin(wanted, self._targets, masks))
         self._attachment.apply_()
         self._sparsity = wanted
 

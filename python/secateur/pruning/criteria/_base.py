@@ -71,6 +71,8 @@ class Criterion(Protocol):
         wide: True if scores shall be compared as float64; default False.
         rounds: how many times to prune and score again on the way to the sparsity wanted;
             default 1.
+        by_weight: True if the score of a weight follows from that weight alone, so that `score` may
+            be given some rows of it; default False. Scores of whole layers then need no memory.
         whole_rows: True if it can only say which rows of the weight matter; default False.
         draw: a method (units, sparsity, seed) -> int, how many of all units are removed, where that
             is not fixed by the sparsity; it needs a scope in which layers compete.

@@ -13,6 +13,7 @@ class Magnitude:
 
     name = "magnitude"
     needs: frozenset[str] = frozenset()
+    by_weight = True
 
     def score(self, weight: Tensor, evidence: Evidence) -> Tensor:
         """Return |weight|, [out, in]."""

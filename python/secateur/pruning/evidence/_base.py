@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur._registry import Registry
+from secateur.pruning.allocation import Allocation
 from secateur.pruning.calibration import Loss
 from secateur.pruning.criteria import Criterion, Evidence
 from secateur.pruning.targets import Target
@@ -26,6 +27,7 @@ class Request:
         loss: the user's (model, batch) -> scalar, or None.
         masks: what is removed already, by parameter name, though the weights may not be zero yet.
         history: what the criterion remembers of a training run, by parameter name; else None.
+        allocation: whose needs are to be met as well; None if there is none.
     """
 
     criterion: Criterion
@@ -35,6 +37,18 @@ class Request:
     loss: Loss | None = None
     masks: Mapping[str, Tensor] | None = None
     history: Mapping[str, Tensor] | None = None
+    allocation: Allocation | None = None
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The fields of `Evidence` to find out, and "seed"."""
+        return self.criterion.needs | (self.allocation.needs if self.allocation else frozenset())
+
+    def asker(self, word: str) -> str:
+        """Return who needs the field `word`, for errors."""
+        if self.allocation and word not in self.criterion.needs:
+            return f"allocation {self.allocation.name!r}"
+        return f"criterion {self.criterion.name!r}"
 
 
 Source = Callable[[Request], Mapping[str, Tensor]]
@@ -57,14 +71,14 @@ def source(word: str, reads: tuple[str, ...] = ()) -> Callable[[Source], Source]
 
 
 def gather(request: Request) -> dict[str, Evidence]:
-    """Return the evidence that the request's criterion needs, by parameter name, but for seeds.
+    """Return the evidence that is needed, by parameter name, but for seeds.
 
     Raises:
         TypeError: if what the user gave is of the wrong kind.
         ValueError: if it is missing, not to be had, or not needed.
     """
     check_given(request)
-    needs = sorted(request.criterion.needs - {"seed"})
+    needs = sorted(request.needs - {"seed"})
     found = {word: SOURCES.get(word)(request) for word in needs}
     fields: dict[str, dict[str, Any]] = {
         key: {word: values[key] for word, values in found.items()} for key in request.targets
@@ -72,9 +86,9 @@ def gather(request: Request) -> dict[str, Evidence]:
     return {key: Evidence(**known) for key, known in fields.items()}
 
 
-def reads(criterion: Criterion) -> frozenset[str]:
-    """Return which of the user's "calibration" and "loss" the criterion can make use of."""
-    return frozenset[str]().union(*(_READS.get(word, ()) for word in criterion.needs))
+def reads(asker: Criterion | Allocation) -> frozenset[str]:
+    """Return which of the user's "calibration" and "loss" its evidence is found out from."""
+    return frozenset[str]().union(*(_READS.get(word, ()) for word in asker.needs))
 
 
 def check_given(request: Request) -> None:
@@ -88,6 +102,8 @@ def check_given(request: Request) -> None:
             f"is: {', '.join(sorted([*known, 'seed']))}"
         )
     read = reads(request.criterion)
+    if request.allocation is not None:
+        read |= reads(request.allocation)
     if request.calibration is not None and "calibration" not in read:
         raise ValueError(
             f"criterion {name!r} looks at weights alone and reads no batches; leave calibration out"

@@ -33,11 +33,10 @@ def input_norms(request: Request) -> dict[str, Tensor]:
     Raises:
         ValueError: if there are no batches, a layer never ran, or its inputs are not finite.
     """
-    name = request.criterion.name
     if request.calibration is None:
         raise ValueError(
-            f"criterion {name!r} looks at the inputs of layers: give batches to run the model on, "
-            "calibration=[...]"
+            f"{request.asker('input_norms')} looks at the inputs of layers: give batches to run "
+            "the model on, calibration=[...]"
         )
     sums: dict[str, Tensor] = {}
     with ExitStack() as stack:
@@ -73,8 +72,8 @@ def _check(request: Request, sums: Mapping[str, Tensor]) -> None:
     for key, target in request.targets.items():
         if key not in sums:
             raise ValueError(
-                f"{key!r} never ran on the calibration batches, so criterion "
-                f"{request.criterion.name!r} knows nothing of its inputs. Leave it out with "
+                f"{key!r} never ran on the calibration batches, so "
+                f"{request.asker('input_norms')} knows nothing of its inputs. Leave it out with "
                 f"ignore=[{target.name!r}], or give batches that reach it through its forward"
             )
 
