@@ -1,4 +1,4 @@
-"""The benchmarks' command line: run.py linear|conv|nets|mlp|pack|memory [--quick] ...
+"""The benchmarks' command line: run.py linear|conv|nets|mlp|pack|memory|pruning [--quick] ...
 
 Tests first, then the machine's ceilings, then the cases; README.md tells how to read the tables.
 """
@@ -24,6 +24,7 @@ from benchmarks import (
     memory,
     mlp,
     pack,
+    pruning,
     readme,
     record,
     report,
@@ -183,6 +184,11 @@ def measure_memory(chosen: argparse.Namespace, _facts: Mapping[str, str], say: S
     say(f"{memory.LAYERS} layers, converted with gate='always', the dense model let go of")
 
 
+def measure_pruning(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
+    """Time what finds masks and what keeps them."""
+    pruning.run(plan(chosen), say)
+
+
 WHATS = {
     "linear": measure_linear,
     "conv": measure_conv,
@@ -190,6 +196,7 @@ WHATS = {
     "mlp": measure_mlp,
     "pack": measure_pack,
     "memory": measure_memory,
+    "pruning": measure_pruning,
 }
 
 

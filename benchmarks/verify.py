@@ -19,6 +19,7 @@ TESTS = {
     "mlp": ("tests/kernels/test_mlp_kernels.py",),
     "pack": ("tests/formats",),
     "memory": (KERNELS,),
+    "pruning": ("tests/pruning/test_select.py", "tests/pruning/test_bits.py"),
 }
 """What must pass before a benchmark, named as on the command line, may print a speed."""
 
