@@ -31,6 +31,9 @@ def model() -> nn.Sequential:
         {"sparsity": 0.7, "scope": "row", "ignore": ["head"]},
         {"sparsity": 0.9, "targets": ["1", "3"]},
         {"sparsity": 0.9, "criterion": "random"},
+        {"sparsity": 0.9, "allocation": "erk"},
+        {"sparsity": 0.9, "allocation": "lamp"},
+        {"allocation": {"1": 0.8, "*": 0.5}},
     ],
 )
 def test_sparsities_are_those_prune_gives(how: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from secateur.pruning import groups
 from secateur.pruning.groups import keep_in_groups
 from secateur.pruning.select import keep_across, keep_per_row, kept_count
 
@@ -139,8 +140,17 @@ def test_scores_that_are_never_whole() -> None:
     assert torch.equal(keep_across([InPieces()], 0.6)[0], keep_across([lambda: scores], 0.6)[0])
 
 
-@pytest.mark.parametrize("m", [1, 2, 3, 4, 7, 8, 16, 31, 40])
-def test_in_groups_it_is_per_row(m: int) -> None:
+@pytest.fixture(params=["compiled", "torch"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "torch":
+        monkeypatch.setattr(groups, "_kernel", lambda: None)
+    elif groups._kernel() is None:
+        pytest.skip("no extension here that has secateur_keep_in_groups: build it again")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 7, 8, 16, 31, 32, 40])
+def test_in_groups_it_is_per_row(m: int, kernel: str) -> None:
     """Also over many pieces, and with infinite scores."""
     scores = torch.randint(-3, 3, (140_000 // m, m)).float()
     scores[torch.rand(scores.shape) < 0.1] = float("inf")
@@ -150,7 +160,15 @@ def test_in_groups_it_is_per_row(m: int) -> None:
         wanted = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, order[:, :n], True)
         assert torch.equal(keep_in_groups(scores, n), wanted)
         assert torch.equal(keep_per_row(scores, n), wanted)
-        assert torch.equal(keep_in_groups(scores[:5], n), wanted[:5])
+        for few in range(8):
+            assert torch.equal(keep_in_groups(scores[:few], n), wanted[:few])
+
+
+def test_groups_of_what_is_not_contiguous(kernel: str) -> None:
+    scores = torch.rand(4, 300)
+    assert torch.equal(keep_in_groups(scores.T, 2), keep_per_row(scores.T, 2))
+    wide = torch.rand(300, 4, dtype=torch.float64)
+    assert torch.equal(keep_in_groups(wide, 1), keep_per_row(wide, 1))
 
 
 def test_nothing_else_in_these_rooms_sorts() -> None:

@@ -17,6 +17,7 @@ from secateur.planning.observe import Seen
 from secateur.planning.record import Timing
 from secateur.planning.sites import MIN_SPARSITY, Part, Site
 from secateur.planning.table import bytes_text, ms_text, ratio_text, table
+from secateur.pruning.allocation import Allocation, Named, Wanted
 from secateur.pruning.calibration import Loss
 from secateur.pruning.criteria import AnyCriterion, find_criterion
 from secateur.pruning.evidence import Request
@@ -103,6 +104,7 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
     criterion: AnyCriterion = "magnitude",
     pattern: str | Pattern | None = None,
     scope: str | Scope | None = None,
+    allocation: str | Allocation | Wanted = "uniform",
     targets: Selectors | None = None,
     ignore: Selectors = (),
     calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
@@ -118,6 +120,7 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         criterion: as for `prune`.
         pattern: as for `prune`; None means "unstructured" where a sparsity is given.
         scope: as for `prune`.
+        allocation: as for `prune`.
         targets: as for `prune`.
         ignore: as for `prune`.
         calibration: as for `prune`; read only where layers compete, since elsewhere how many
@@ -135,14 +138,21 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
     counts = sites.checked_rows(rows)
     masks: dict[str, Tensor] = {}
     misfit: dict[str, str] = {}
-    if sparsity is not None or pattern is not None:
-        recipe = Recipe.of(criterion, "unstructured" if pattern is None else pattern, scope)
+    if sparsity is not None or pattern is not None or allocation != "uniform":
+        recipe = Recipe.of(
+            criterion, "unstructured" if pattern is None else pattern, scope, allocation
+        )
         wanted = recipe.sparsity(sparsity)
         found = select(model, targets, ignore)
         reasons = {k: recipe.pattern.misfit(target.shape) for k, target in found.items()}
         misfit = {key: reason for key, reason in reasons.items() if reason is not None}
         fitting = {key: target for key, target in found.items() if key not in misfit}
-        made = _masks(recipe, Request(recipe.criterion, model, fitting, calibration, loss), wanted)
+        if isinstance(recipe.allocation, Named):
+            recipe.allocation.check(model, list(fitting.values()), rest=sparsity is not None)
+        request = Request(
+            recipe.criterion, model, fitting, calibration, loss, allocation=recipe.allocation
+        )
+        made = _masks(recipe, request, wanted)
         masks = {key: fitting[key].to_matrix(mask) for key, mask in made.items()}
     layers: list[PlannedLayer] = []
     for site in sites.find(model, targets, ignore):
@@ -159,7 +169,7 @@ def _masks(recipe: Recipe, request: Request, sparsity: float) -> dict[str, Tenso
     recipe.check(request.targets)
     if not request.targets:
         return {}
-    if not recipe.scope.mixes_layers:
+    if not recipe.scope.mixes_layers and recipe.allocation.even:
         recipe = replace(recipe, criterion=find_criterion("magnitude"))
         request = replace(request, criterion=recipe.criterion, calibration=None, loss=None)
     # A generator of its own: planning leaves torch's as it is.

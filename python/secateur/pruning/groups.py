@@ -1,10 +1,18 @@
-"""N of every M: the highest of small groups, by counting who beats whom instead of sorting."""
+"""N of every M: the highest of small groups, by counting who beats whom instead of sorting.
+
+The same count is compiled in csrc/cpu/groups.h, for the sizes that kernels of sparse layers use.
+"""
 
 from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from secateur import _extension
 from secateur.pruning.select import keep_per_row
 
 _MOST = 32
@@ -27,11 +35,35 @@ def keep_in_groups(scores: Tensor, n: int) -> Tensor:
     if m > _MOST or m < 2 or scores.device.type != "cpu":
         return keep_per_row(scores, n)
     keep = torch.empty(scores.shape, dtype=torch.bool)
+    if _marked_by_kernel(scores.detach(), n, keep):
+        return keep
     duel = _Duel(min(groups, max(1, _PIECE // m)), m, scores.dtype)
     rows = max(1, _PIECE // m)
     for part, out in zip(scores.split(rows), keep.split(rows), strict=True):
         duel.mark(part.reshape(-1), n, out.view(-1).view(torch.uint8))
     return keep
+
+
+def _marked_by_kernel(scores: Tensor, n: int, keep: Tensor) -> bool:
+    """Write the mask into `keep`; say whether there is a kernel that does this."""
+    kernel = _kernel()
+    if kernel is None or scores.dtype != torch.float32:
+        return False
+    groups, m = scores.shape
+    scores = scores.contiguous()
+    return bool(kernel(scores.data_ptr(), groups, m, n, keep.data_ptr()))
+
+
+@functools.cache
+def _kernel() -> Callable[..., int] | None:
+    if not _extension.load():
+        return None
+    # An extension that was built before there was such a kernel has none.
+    found = getattr(_extension.library(), "secateur_keep_in_groups", None)
+    if found is not None:
+        pointer, integer = ctypes.c_void_p, ctypes.c_int
+        found.argtypes = [pointer, ctypes.c_int64, integer, integer, pointer]
+    return found
 
 
 class _Duel:
