@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from secateur.pruning._shards import whole
-from secateur.pruning.criteria import Criterion
-from secateur.pruning.evidence.gradients import require_trained
 from secateur.pruning.targets import Target
 
 
@@ -24,32 +23,19 @@ class History:
     Args:
         criterion: has a `remember`.
         targets: the weights, by parameter name.
-        optimizer: whose steps to follow.
 
     Attributes:
         values: what is remembered, [out, in], in float32 at least; zeros to begin with.
-
-    Raises:
-        ValueError: if a weight is frozen.
     """
 
-    def __init__(
-        self, criterion: Any, targets: Mapping[str, Target], optimizer: torch.optim.Optimizer
-    ) -> None:
-        require_trained(targets, criterion.name)
+    def __init__(self, criterion: Any, targets: Mapping[str, Target]) -> None:
         self._criterion, self._targets = criterion, targets
         self.values = {key: _zeros(target) for key, target in targets.items()}
-        self._handle = optimizer.register_step_pre_hook(lambda *_: self._before_step())
+        self._handle: RemovableHandle | None = None
 
-    @classmethod
-    def of(
-        cls,
-        criterion: Criterion,
-        targets: Mapping[str, Target],
-        optimizer: torch.optim.Optimizer,
-    ) -> History | None:
-        """Return the history of a criterion that remembers, None of one that does not."""
-        return cls(criterion, targets, optimizer) if "history" in criterion.needs else None
+    def follow(self, optimizer: torch.optim.Optimizer) -> None:
+        """Look at every step of `optimizer` from now on, until `detach`."""
+        self._handle = optimizer.register_step_pre_hook(lambda *_: self._before_step())
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Take over what `values` was; the tensors are copied."""
@@ -58,7 +44,8 @@ class History:
 
     def detach(self) -> None:
         """Let go of the optimizer."""
-        self._handle.remove()
+        if self._handle is not None:
+            self._handle.remove()
 
     def _before_step(self) -> None:
         for key, target in self._targets.items():

@@ -14,7 +14,8 @@ from secateur.pruning._shards import settle
 from secateur.pruning.allocation import Allocation, Named
 from secateur.pruning.calibration import Loss
 from secateur.pruning.criteria import AnyCriterion
-from secateur.pruning.evidence import Request, check_given, gather
+from secateur.pruning.evidence import Request, check_given, gather, reads
+from secateur.pruning.evidence.gradients import require_trained
 from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.recipe import Recipe
@@ -120,6 +121,9 @@ class GradualPruner:
             allocation=self._recipe.allocation,
         )
         check_given(self._request)
+        remembers = "history" in self._recipe.criterion.needs
+        if remembers or "loss" in reads(self._recipe.criterion):
+            require_trained(self._targets, self._recipe.criterion.name)
         self._generator = generator or _own_generator(self._recipe)
         self._step = 0
         self._sparsity = 0.0
@@ -129,7 +133,9 @@ class GradualPruner:
         }
         self._masks = Masks(everything, model, self._recipe.origin(0.0))
         self._attachment = Attachment(self._masks, optimizer)
-        self._history = History.of(self._recipe.criterion, self._targets, optimizer)
+        self._history = History(self._recipe.criterion, self._targets) if remembers else None
+        if self._history is not None:
+            self._history.follow(optimizer)
 
     @property
     def masks(self) -> Masks:
