@@ -22,6 +22,13 @@ def model() -> nn.Sequential:
     return made
 
 
+IDS = [torch.arange(10)]
+
+
+def loss(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    return model(ids).square().mean()
+
+
 @pytest.mark.parametrize(
     "how",
     [
@@ -34,6 +41,9 @@ def model() -> nn.Sequential:
         {"sparsity": 0.9, "allocation": "erk"},
         {"sparsity": 0.9, "allocation": "lamp"},
         {"allocation": {"1": 0.8, "*": 0.5}},
+        {"sparsity": 0.8, "criterion": "snip", "calibration": IDS, "loss": loss},
+        {"sparsity": 0.8, "scope": "global", "criterion": "wanda", "calibration": IDS},
+        {"sparsity": 0.8, "scope": "global", "criterion": lambda weight: weight.abs()},
     ],
 )
 def test_sparsities_are_those_prune_gives(how: dict[str, Any]) -> None:
@@ -52,6 +62,27 @@ def test_sparsities_are_those_prune_gives(how: dict[str, Any]) -> None:
         assert layer.pruned == (mask is not None)
         if mask is not None:
             assert layer.sparsity == pytest.approx(1 - mask.float().mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"pattern": "2:4", "criterion": "wanda", "ignore": ["head"]},
+        {"sparsity": 0.7, "criterion": "wanda"},
+        {"sparsity": 0.7, "criterion": "movement", "scope": "layer"},
+        {"sparsity": 0.7, "criterion": "taylor", "scope": "row"},
+    ],
+)
+def test_without_batches_the_counts_are_known_where_layers_do_not_compete(
+    how: dict[str, Any],
+) -> None:
+    made = model()
+    plan = sc.plan(made, **how)
+    masks = sc.prune(made, **{**how, "criterion": "magnitude", "scope": how.get("scope", "row")})
+    for layer in plan.layers:
+        if layer.pruned:
+            mask = masks[f"{layer.name}.weight"]
+            assert layer.sparsity == 1 - int(mask.sum()) / mask.numel()
 
 
 def test_every_layer_has_a_row_with_a_reason() -> None:
@@ -104,6 +135,16 @@ def test_without_a_sparsity_the_zeros_there_are_count() -> None:
         ({"sparsity": 0.5, "rows": [0]}, ValueError, "rows: wanted whole numbers"),
         ({"sparsity": 0.5, "ignore": ["x"]}, ValueError, "ignore: 'x' matches nothing"),
         ({"sparsity": 0.5, "criterion": "best"}, ValueError, "unknown criterion 'best'"),
+        (
+            {"sparsity": 0.5, "criterion": "wanda", "scope": "global"},
+            ValueError,
+            "'wanda' looks at the inputs of layers: give batches",
+        ),
+        (
+            {"sparsity": 0.5, "criterion": "batchnorm"},
+            ValueError,
+            "pattern 'unstructured' removes parts of them; use .*pattern=\"channels\"",
+        ),
     ],
 )
 def test_bad_arguments_are_named(how: dict[str, Any], error: type[Exception], match: str) -> None:

@@ -26,7 +26,7 @@ from secateur.training.attach import per_weight_state
 from tests.training.ranks import WORLD, in_two_processes, same_everywhere
 
 STEPS = 6
-KINDS = ("attached", "gradual", "random", "rigl", "set")
+KINDS = ("attached", "gradual", "random", "taylor", "movement", "rigl", "set")
 
 
 class Net(nn.Module):
@@ -59,9 +59,9 @@ def loss(model: nn.Module, step: int, ranks: range) -> Tensor:
 def hold(kind: str, model: nn.Module, optimizer: Any, masks: Masks | None) -> Any:
     """Return what keeps or makes masks, and does nothing at `step()` if it needs none."""
     draws = torch.Generator().manual_seed(7)
-    if kind in ("gradual", "random"):
+    if kind in ("gradual", "random", "taylor", "movement"):
         plan = schedules.linear(0.2, 0.7, steps=range(1, STEPS))
-        name = "magnitude" if kind == "gradual" else "random"
+        name = "magnitude" if kind == "gradual" else kind
         return GradualPruner(
             model, optimizer, plan, criterion=name, scope="global", generator=draws
         )

@@ -17,14 +17,14 @@ def whole(tensor: Tensor) -> Tensor:
     For a DTensor every process of its mesh must call this, in the same order.
     """
     shared: Any = tensor.detach()
-    gathered: Tensor = shared.full_tensor() if _is_shared_out(tensor) else shared
+    gathered: Tensor = shared.full_tensor() if is_shared_out(tensor) else shared
     return gathered
 
 
 def here(tensor: Tensor) -> Tensor:
     """Return what this process holds of `tensor`, detached and sharing its memory."""
     shared: Any = tensor.detach()
-    local: Tensor = shared.to_local() if _is_shared_out(tensor) else shared
+    local: Tensor = shared.to_local() if is_shared_out(tensor) else shared
     return local
 
 
@@ -41,7 +41,7 @@ class Parts:
 
     def of(self, mask: Tensor, name: str, tensor: Tensor) -> Tensor:
         """Return the part of `mask`, that of parameter `name`, for `tensor`, shaped like it."""
-        if not _is_shared_out(tensor):
+        if not is_shared_out(tensor):
             return mask
         shared: Any = tensor
         key = (name, shared.device_mesh, shared.placements)
@@ -74,6 +74,7 @@ def settle(model: nn.Module) -> None:
             reshard()
 
 
-def _is_shared_out(tensor: Tensor) -> bool:
+def is_shared_out(tensor: Tensor) -> bool:
+    """Return whether several processes hold `tensor` in parts."""
     # By its method: builds of torch without distributed have no DTensor to ask for.
     return hasattr(tensor, "full_tensor")

@@ -66,7 +66,8 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
         ignore: which layers not.
         calibration: batches for a criterion that looks at inputs or gradients, each a tensor, a
             tuple of positional arguments or a mapping of keyword arguments. The model runs on
-            them in eval mode.
+            them in eval mode. Each process learns from its own batches;
+            `secateur.training.broadcast_` makes masks one.
         loss: (model, batch) -> scalar, for a criterion that looks at gradients; it is given each
             batch as it comes. With neither loss nor calibration such a criterion takes the
             parameters' `.grad`.

@@ -173,7 +173,7 @@ class Recipe:
                 raise ValueError(
                     f"criterion {self.criterion.name!r} says which output channels matter, and "
                     f"pattern {self.pattern.name!r} removes parts of them; use a pattern of whole "
-                    "rows of the weight"
+                    'rows of the weight, such as pattern="channels"'
                 )
 
     def _rows_are_whole(self, target: Target) -> bool:

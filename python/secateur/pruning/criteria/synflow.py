@@ -18,8 +18,9 @@ class SynFlow:
 
     R is that of the network with all weights, biases and statistics in absolute value and in
     float64. The weights of all layers compete, in `rounds` rounds: after round k the fraction
-    (1 - sparsity)^(k / rounds) is left, and R is taken anew. The first calibration batch says what
-    an input looks like; its values do not matter.
+    (1 - sparsity)^(k / rounds) is left, and R is taken anew. In gradual pruning the steps of the
+    schedule are the rounds. The first calibration batch says what an input looks like; its values
+    do not matter.
 
     Args:
         rounds: the paper takes 100.

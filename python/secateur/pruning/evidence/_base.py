@@ -105,8 +105,6 @@ def check_given(request: Request) -> None:
     if request.allocation is not None:
         read |= reads(request.allocation)
     if request.calibration is not None and "calibration" not in read:
-        raise ValueError(
-            f"criterion {name!r} looks at weights alone and reads no batches; leave calibration out"
-        )
+        raise ValueError(f"criterion {name!r} reads no batches; leave calibration out")
     if request.loss is not None and "loss" not in read:
         raise ValueError(f"criterion {name!r} takes no gradient of a loss; leave loss out")

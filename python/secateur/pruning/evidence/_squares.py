@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 def row_squares(x: Tensor) -> Tensor:
     """Return the sum of x^2 over all dimensions but the last, [1, in], in float32 at least."""
-    return _squared(x).reshape(-1, x.shape[-1]).sum(0, keepdim=True)
+    rows = _squared(x if x.dim() > 1 else x[None])
+    return rows.flatten(0, -2).sum(0, keepdim=True)
 
 
 def conv_squares(x: Tensor, conv: Any) -> Tensor:

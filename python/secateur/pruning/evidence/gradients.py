@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.pruning._shards import whole
+from secateur.pruning._shards import is_shared_out, whole
 from secateur.pruning.calibration import Loss, each_batch
 from secateur.pruning.evidence._base import Request, source
 from secateur.pruning.targets import Target
@@ -88,6 +88,11 @@ def _from_batches(
 ) -> dict[str, Tensor]:
     """Return the terms of each batch's gradient, summed. No `.grad` is touched."""
     weights = {key: target.weight for key, target in request.targets.items()}
+    if any(is_shared_out(weight) for weight in weights.values()):
+        raise ValueError(
+            "loss: the weights are sharded over processes, and only backward() reduces their "
+            "gradients. Call it yourself, and leave calibration and loss out"
+        )
     sums: dict[str, Tensor] = {}
 
     def use(batch: Any) -> None:
