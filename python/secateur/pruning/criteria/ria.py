@@ -5,6 +5,7 @@ Plug-and-Play: An Efficient Post-training Pruning Method for Large Language Mode
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from secateur.pruning.criteria._base import CRITERIA, Evidence
@@ -41,7 +42,7 @@ class Ria:
         norms = evidence.get("input_norms", self.name)
         size = weight.abs().to(at_least_float32(weight))
         groups = size.reshape(norms.shape[0], -1, size.shape[1])
-        tiny = float(size.new_tensor(0).nextafter(size.new_tensor(1)))
+        tiny = torch.finfo(size.dtype).tiny
         columns = groups / groups.sum(1, keepdim=True).clamp_min(tiny)
         rows = size / size.sum(1, keepdim=True).clamp_min(tiny)
         return (columns.reshape(size.shape) + rows) * beside(norms, weight).pow(self.a)
