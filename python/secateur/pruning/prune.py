@@ -1,4 +1,4 @@
-"""Pruning in one call: weights in, zeros and masks out."""
+"""Pruning in one call. size: its front door says what each of its keywords means."""
 
 from __future__ import annotations
 

@@ -88,26 +88,8 @@ class GradualPruner:
         loss: Loss | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        if not callable(schedule):
-            raise TypeError(
-                f"schedule must be a function of the step, such as secateur.schedules.cubic(0.0, "
-                f"0.9, steps=range(0, 2000, 100)), not {schedule!r}"
-            )
         self._recipe = Recipe.of(criterion, pattern, scope, allocation)
-        if isinstance(self._recipe.allocation, Named):
-            raise ValueError(
-                "a schedule says how sparse the model is at each step, and an allocation by name "
-                "how sparse each layer is in the end; use a pruner for each kind of layer (targets="
-                '...), or allocation="erk"'
-            )
-        if hasattr(self._recipe.criterion, "draw"):
-            raise ValueError(
-                f"criterion {self._recipe.criterion.name!r} draws how many weights are removed, "
-                'where the schedule says it; use criterion="random"'
-            )
-        final = getattr(schedule, "final", None)
-        if final is not None:
-            self._recipe.sparsity(final)
+        _check_schedule(schedule, self._recipe)
         require_reusable(calibration, "each time masks are made")
         self._model, self._schedule = model, schedule
         self._targets = select(model, targets, ignore)
@@ -226,6 +208,29 @@ class GradualPruner:
         self._masks.replace_(masks, self._recipe.origin(wanted, self._targets, masks))
         self._attachment.apply_()
         self._sparsity = wanted
+
+
+def _check_schedule(schedule: object, recipe: Recipe) -> None:
+    """Raise unless `schedule` can be what says how much is removed."""
+    if not callable(schedule):
+        raise TypeError(
+            f"schedule must be a function of the step, such as secateur.schedules.cubic(0.0, "
+            f"0.9, steps=range(0, 2000, 100)), not {schedule!r}"
+        )
+    if isinstance(recipe.allocation, Named):
+        raise ValueError(
+            "a schedule says how sparse the model is at each step, and an allocation by name "
+            "how sparse each layer is in the end; use a pruner for each kind of layer (targets="
+            '...), or allocation="erk"'
+        )
+    if hasattr(recipe.criterion, "draw"):
+        raise ValueError(
+            f"criterion {recipe.criterion.name!r} draws how many weights are removed, "
+            'where the schedule says it; use criterion="random"'
+        )
+    final = getattr(schedule, "final", None)
+    if final is not None:
+        recipe.sparsity(final)
 
 
 def _own_generator(recipe: Recipe) -> torch.Generator | None:
