@@ -26,7 +26,7 @@ from secateur.training.attach import per_weight_state
 from tests.training.ranks import WORLD, in_two_processes, same_everywhere
 
 STEPS = 6
-KINDS = ("attached", "gradual", "random", "taylor", "movement", "rigl", "set")
+KINDS = ("attached", "gradual", "random", "taylor", "movement", "wanda", "rigl", "set")
 
 
 class Net(nn.Module):
@@ -59,12 +59,12 @@ def loss(model: nn.Module, step: int, ranks: range) -> Tensor:
 def hold(kind: str, model: nn.Module, optimizer: Any, masks: Masks | None) -> Any:
     """Return what keeps or makes masks, and does nothing at `step()` if it needs none."""
     draws = torch.Generator().manual_seed(7)
-    if kind in ("gradual", "random", "taylor", "movement"):
+    if kind in ("gradual", "random", "taylor", "movement", "wanda"):
         plan = schedules.linear(0.2, 0.7, steps=range(1, STEPS))
-        name = "magnitude" if kind == "gradual" else kind
-        return GradualPruner(
-            model, optimizer, plan, criterion=name, scope="global", generator=draws
-        )
+        words: dict[str, Any] = {"criterion": "magnitude" if kind == "gradual" else kind}
+        if kind == "wanda":
+            words["calibration"] = [batch(100, 0)[0]]
+        return GradualPruner(model, optimizer, plan, scope="global", generator=draws, **words)
     masks = prune(model, 0.6) if masks is None else masks
     if kind == "attached":
         return attached(masks, optimizer)

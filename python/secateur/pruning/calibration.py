@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.pruning._shards import settle
 from secateur.pruning.progress import Progress
 from secateur.pruning.running import evaluating, no_fused_attention
 
@@ -45,6 +46,7 @@ def each_batch(model: nn.Module, calibration: object, use: Callable[[Any], None]
     count = 0
     total = len(batches) if isinstance(batches, Sized) else None
     with ExitStack() as stack:
+        stack.callback(settle, model)
         stack.enter_context(evaluating(model))
         stack.enter_context(no_fused_attention())
         stack.enter_context(torch.random.fork_rng(devices=[]))

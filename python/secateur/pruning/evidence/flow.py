@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from secateur.pruning._shards import whole
+from secateur.pruning._shards import is_shared_out
 from secateur.pruning.calibration import arguments, first_batch
 from secateur.pruning.evidence._base import Request, source
 from secateur.pruning.running import evaluating, no_fused_attention
@@ -32,6 +32,11 @@ def flow(request: Request) -> dict[str, Tensor]:
         raise ValueError(
             f"criterion {name!r} needs to know what an input looks like: give one batch, "
             "calibration=[x]; its values do not matter"
+        )
+    if any(is_shared_out(parameter) for parameter in model.parameters()):
+        raise ValueError(
+            f"criterion {name!r} runs the model with other weights, which cannot be done while "
+            "they are sharded over processes; make the masks before sharding"
         )
     state = {key: _absolute(key, tensor) for key, tensor in _tensors(request)}
     for key, mask in (request.masks or {}).items():
@@ -61,11 +66,10 @@ def _tensors(request: Request) -> Iterator[tuple[str, Tensor]]:
 
 
 def _absolute(name: str, tensor: Tensor) -> Tensor:
-    full = whole(tensor)
-    if not full.is_floating_point():
-        return full.clone()
+    if not tensor.is_floating_point():
+        return tensor.detach().clone()
     sign = -1 if name.endswith("running_mean") else 1
-    return sign * full.double().abs()
+    return sign * tensor.detach().double().abs()
 
 
 def _ones(x: Any) -> Any:
