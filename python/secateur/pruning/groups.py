@@ -13,12 +13,10 @@ import torch
 from torch import Tensor
 
 from secateur import _extension
-from secateur.pruning.select import keep_per_row
+from secateur.pruning.select import keep_per_row, piece_size
 
 _MOST = 32
 """Groups above this size are selected from as rows are."""
-_PIECE = 1 << 16
-"""Scores looked at together: with what is made of them they stay in a core's L2 cache."""
 
 
 def keep_in_groups(scores: Tensor, n: int) -> Tensor:
@@ -37,8 +35,8 @@ def keep_in_groups(scores: Tensor, n: int) -> Tensor:
     keep = torch.empty(scores.shape, dtype=torch.bool)
     if _marked_by_kernel(scores.detach(), n, keep):
         return keep
-    duel = _Duel(min(groups, max(1, _PIECE // m)), m, scores.dtype)
-    rows = max(1, _PIECE // m)
+    rows = max(1, piece_size(scores.device) // m)
+    duel = _Duel(min(groups, rows), m, scores.dtype)
     for part, out in zip(scores.split(rows), keep.split(rows), strict=True):
         duel.mark(part.reshape(-1), n, out.view(-1).view(torch.uint8))
     return keep

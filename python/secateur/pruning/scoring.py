@@ -12,9 +12,8 @@ from torch import Tensor
 from secateur.pruning.criteria import Criterion, Evidence
 from secateur.pruning.patterns import Pattern
 from secateur.pruning.pooling import How, pooled
+from secateur.pruning.select import piece_size
 from secateur.pruning.targets import Target
-
-_PIECE = 1 << 16
 
 
 @dataclass
@@ -65,7 +64,8 @@ class UnitScores:
         if not self._in_pieces():
             yield self()
             return
-        rows = max(1, _PIECE // max(1, self.target.shape.columns))
+        size = piece_size(self.target.weight.device)
+        rows = max(1, size // max(1, self.target.shape.columns))
         removed = None if self.removed is None else self.removed.split(rows)
         for at, part in enumerate(self.target.matrix.split(rows)):
             scores = self._score(part).to(self.dtype)

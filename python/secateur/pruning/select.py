@@ -22,8 +22,8 @@ It may also have `shape`, and a method `pieces` that yields the same scores in r
 pieces of any size: scores that are never whole need no memory for it.
 """
 
-_PIECE = 1 << 16
-"""Scores looked at together: with what is made of them they stay in a core's L2 cache."""
+_PIECE, _PIECE_ELSEWHERE = 1 << 16, 1 << 24
+"""Scores looked at together: on a CPU they stay, with what is made of them, in a core's L2."""
 _STRIDE = 509
 """One score in so many is sampled. A prime, so that it meets all columns of most matrices."""
 _SPREAD = 4.5
@@ -38,6 +38,11 @@ def kept_count(n: int, sparsity: float) -> int:
     It is the count of torch.nn.utils.prune for the same fraction.
     """
     return n - round(sparsity * n)
+
+
+def piece_size(device: torch.device) -> int:
+    """Return how many scores to look at together."""
+    return _PIECE if device.type == "cpu" else _PIECE_ELSEWHERE
 
 
 def ranking(scores: Tensor) -> Tensor:
@@ -66,7 +71,7 @@ def keep_per_row(scores: Tensor, kept: int) -> Tensor:
     keep = torch.full(scores.shape, kept == scores.shape[1], dtype=torch.bool, device=scores.device)
     if not 0 < kept < scores.shape[1]:
         return keep
-    rows = max(1, _PIECE // scores.shape[1])
+    rows = max(1, piece_size(scores.device) // scores.shape[1])
     for part, out in zip(scores.split(rows), keep.split(rows), strict=True):
         least = torch.topk(part, kept, dim=1, sorted=False).values.amin(1, keepdim=True)
         torch.ge(part, least, out=out)
@@ -96,10 +101,9 @@ def keep_across(layers: Sequence[Scores], sparsity: float) -> list[Tensor]:
         bool masks shaped like the scores; of the n scores in all, `kept_count(n, sparsity)` are
         marked.
     """
-    sample, shapes = _sample(layers)
-    total = sum(shape.numel() for shape in shapes)
+    sample, keep = _sample(layers)
+    total = sum(mask.numel() for mask in keep)
     kept = kept_count(total, sparsity)
-    keep = [torch.empty(shape, dtype=torch.bool, device=sample.device) for shape in shapes]
     if kept in (0, total):
         return [mask.fill_(kept > 0) for mask in keep]
     if not _mark_by_bracket(layers, keep, kept, _bracket(sample, kept / total)):
@@ -107,29 +111,29 @@ def keep_across(layers: Sequence[Scores], sparsity: float) -> list[Tensor]:
     return keep
 
 
-def _pieces(layer: Scores, shapes: list[torch.Size] | None = None) -> Iterator[Tensor]:
-    """Yield a layer's scores, flat, at most `_PIECE` at a time; add its shape to `shapes`."""
+def _pieces(layer: Scores, masks: list[Tensor] | None = None) -> Iterator[Tensor]:
+    """Yield a layer's scores, flat, a piece at a time; add an empty mask of theirs to `masks`."""
     own: Callable[[], Iterator[Tensor]] | None = getattr(layer, "pieces", None)
     wholes = own() if own is not None else iter((layer(),))
-    shape: Sequence[int] = getattr(layer, "shape", None) or ()
-    for whole in wholes:
-        shape = shape or whole.shape
-        yield from whole.reshape(-1).split(_PIECE)
-    if shapes is not None:
-        shapes.append(torch.Size(shape))
+    shape: Sequence[int] | None = getattr(layer, "shape", None)
+    for number, whole in enumerate(wholes):
+        if number == 0 and masks is not None:
+            size = whole.shape if shape is None else shape
+            masks.append(torch.empty(size, dtype=torch.bool, device=whole.device))
+        yield from whole.reshape(-1).split(piece_size(whole.device))
 
 
-def _sample(layers: Sequence[Scores]) -> tuple[Tensor, list[torch.Size]]:
-    """Return scores at even distances through each layer, and the layers' shapes."""
-    shapes: list[torch.Size] = []
+def _sample(layers: Sequence[Scores]) -> tuple[Tensor, list[Tensor]]:
+    """Return scores at even distances through each layer, on the CPU, and the layers' masks."""
+    masks: list[Tensor] = []
     found: list[Tensor] = []
     for layer in layers:
         start = 0
-        for piece in _pieces(layer, shapes):
-            found.append(piece[-start % _STRIDE :: _STRIDE].clone())
+        for piece in _pieces(layer, masks):
+            found.append(piece[-start % _STRIDE :: _STRIDE].to("cpu", copy=True))
             start += len(piece)
             del piece
-    return torch.cat([sample.to(found[0].device) for sample in found]), shapes
+    return torch.cat(found), masks
 
 
 def _bracket(sample: Tensor, share: float) -> tuple[float, float]:
@@ -173,10 +177,10 @@ def _mark_by_bracket(
     if not 0 <= wanted <= between:
         return False
     if between:
-        scores = torch.cat([found.score for found in inside])[None]
+        scores = torch.cat([found.score.cpu() for found in inside])[None]
         chosen = keep_per_row(scores, wanted)[0].split([len(found.at) for found in inside])
         for found, take in zip(inside, chosen, strict=True):
-            keep[found.layer].view(-1)[found.at[take]] = True
+            keep[found.layer].view(-1)[found.at[take.to(found.at.device)]] = True
     return True
 
 
