@@ -142,18 +142,11 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         recipe = Recipe.of(
             criterion, "unstructured" if pattern is None else pattern, scope, allocation
         )
-        wanted = recipe.sparsity(sparsity)
         found = select(model, targets, ignore)
-        reasons = {k: recipe.pattern.misfit(target.shape) for k, target in found.items()}
-        misfit = {key: reason for key, reason in reasons.items() if reason is not None}
-        fitting = {key: target for key, target in found.items() if key not in misfit}
-        if isinstance(recipe.allocation, Named):
-            recipe.allocation.check(model, list(fitting.values()), rest=sparsity is not None)
         request = Request(
-            recipe.criterion, model, fitting, calibration, loss, allocation=recipe.allocation
+            recipe.criterion, model, found, calibration, loss, allocation=recipe.allocation
         )
-        made = _masks(recipe, request, wanted)
-        masks = {key: fitting[key].to_matrix(mask) for key, mask in made.items()}
+        masks, misfit = _pruned(recipe, request, sparsity)
     layers: list[PlannedLayer] = []
     for site in sites.find(model, targets, ignore):
         if site.reason is not None:
@@ -164,16 +157,29 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
     return Plan(tuple(layers), counts)
 
 
-def _masks(recipe: Recipe, request: Request, sparsity: float) -> dict[str, Tensor]:
-    """Return masks with as many weights in each layer as those that `prune` would make."""
-    recipe.check(request.targets)
-    if not request.targets:
-        return {}
+def _pruned(
+    recipe: Recipe, request: Request, sparsity: float | None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return masks [out, in], and why a target has none, both by parameter name.
+
+    Each layer keeps as many weights as with the masks that `prune` would make.
+    """
+    wanted = recipe.sparsity(sparsity)
+    reasons = {key: recipe.pattern.misfit(t.shape) for key, t in request.targets.items()}
+    misfit = {key: reason for key, reason in reasons.items() if reason is not None}
+    fitting = {key: t for key, t in request.targets.items() if key not in misfit}
+    recipe.check(fitting)
+    if isinstance(recipe.allocation, Named):
+        recipe.allocation.check(request.model, list(fitting.values()), rest=sparsity is not None)
+    if not fitting:
+        return {}, misfit
+    request = replace(request, targets=fitting)
     if not recipe.scope.mixes_layers and recipe.allocation.even:
         recipe = replace(recipe, criterion=find_criterion("magnitude"))
         request = replace(request, criterion=recipe.criterion, calibration=None, loss=None)
     # A generator of its own: planning leaves torch's as it is.
-    return make_masks(recipe, request, sparsity, torch.Generator())
+    made = make_masks(recipe, request, wanted, torch.Generator())
+    return {key: fitting[key].to_matrix(mask) for key, mask in made.items()}, misfit
 
 
 def _refused(site: Site, masks: Mapping[str, Tensor]) -> PlannedLayer:
