@@ -58,38 +58,69 @@ struct ImageSums {
 
   SECATEUR_INLINE void finish(T& tile, std::int64_t row) const {
     tile.join();
-    if (!last || !quick) {
-      tile.store_to(sums + row * T::kRows);
-      if (last) finish_row(row);
+    finish(tile.sum[0], row, 0);
+  }
+
+  // The same of a few vectors of a row, from vector `from` on; the row's last come last.
+  template <int kCount>
+  SECATEUR_INLINE void start(Vec (&sum)[kCount], std::int64_t row, int from) const {
+    if (first) {
+      const Vec b = bias ? splat(bias[row]) : Vec{};
+      SECATEUR_UNROLL
+      for (int v = 0; v < kCount; ++v) sum[v] = b;
       return;
     }
-    const std::int64_t at = row * to.stride;
-    const float* residual = to.residual ? static_cast<const float*>(to.residual) + at : nullptr;
-    if (residual && to.residual_first) add(tile, residual);
-    activate_all(tile);
-    if (residual && !to.residual_first) add(tile, residual);
-    float* y = static_cast<float*>(to.y) + at;
-    if (whole) return tile.store_to(y);
     SECATEUR_UNROLL
-    for (int v = 0; v < kVectors; ++v)
-      store_first(y + v * kLanes, tile.sum[0][v], to.rows - v * kLanes);
+    for (int v = 0; v < kCount; ++v) sum[v] = load(sums + row * T::kRows + (from + v) * kLanes);
+  }
+
+  template <int kCount>
+  SECATEUR_INLINE void finish(Vec (&sum)[kCount], std::int64_t row, int from) const {
+    if (!last || !quick) return to_buffer(sum, row, from);
+    const std::int64_t at = row * to.stride + from * kLanes;
+    const std::int64_t left = to.rows - from * kLanes;
+    const float* residual = to.residual ? static_cast<const float*>(to.residual) + at : nullptr;
+    if (residual && to.residual_first) add(sum, residual, left);
+    activate_all(sum);
+    if (residual && !to.residual_first) add(sum, residual, left);
+    to_y(sum, static_cast<float*>(to.y) + at, left);
+  }
+
+  template <int kCount>
+  SECATEUR_INLINE void to_buffer(const Vec (&sum)[kCount], std::int64_t row, int from) const {
+    SECATEUR_UNROLL
+    for (int v = 0; v < kCount; ++v) store(sums + row * T::kRows + (from + v) * kLanes, sum[v]);
+    if (last && from + kCount == kVectors) finish_row(row);
+  }
+
+  template <int kCount>
+  SECATEUR_INLINE void to_y(const Vec (&sum)[kCount], float* y, std::int64_t left) const {
+    if (whole) {
+      SECATEUR_UNROLL
+      for (int v = 0; v < kCount; ++v) store(y + v * kLanes, sum[v]);
+      return;
+    }
+    SECATEUR_UNROLL
+    for (int v = 0; v < kCount; ++v) store_first(y + v * kLanes, sum[v], left - v * kLanes);
   }
 
   // The activations that take a moment.
-  SECATEUR_INLINE void activate_all(T& tile) const {
+  template <int kCount>
+  SECATEUR_INLINE void activate_all(Vec (&sum)[kCount]) const {
     if (to.act == Act::none) return;
     SECATEUR_UNROLL
-    for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu(tile.sum[0][v]);
+    for (int v = 0; v < kCount; ++v) sum[v] = relu(sum[v]);
     if (to.act == Act::relu) return;
     SECATEUR_UNROLL
-    for (int v = 0; v < kVectors; ++v) tile.sum[0][v] = relu6(tile.sum[0][v]);
+    for (int v = 0; v < kCount; ++v) sum[v] = relu6(sum[v]);
   }
 
-  SECATEUR_INLINE void add(T& tile, const float* residual) const {
+  template <int kCount>
+  SECATEUR_INLINE void add(Vec (&sum)[kCount], const float* residual, std::int64_t left) const {
     SECATEUR_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
+    for (int v = 0; v < kCount; ++v) {
       const float* r = residual + v * kLanes;
-      tile.sum[0][v] += whole ? load(r) : load_first(r, to.rows - v * kLanes);
+      sum[v] += whole ? load(r) : load_first(r, left - v * kLanes);
     }
   }
 

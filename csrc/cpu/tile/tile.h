@@ -84,6 +84,18 @@ struct Buffered {
     tile.join();
     tile.store_to(sums + row * T::kRows);
   }
+
+  // The same of a few vectors of a row, from vector `from` on.
+  template <int kCount>
+  SECATEUR_INLINE void start(Vec (&sum)[kCount], std::int64_t row, int from) const {
+    SECATEUR_UNROLL
+    for (int v = 0; v < kCount; ++v) sum[v] = load(sums + row * T::kRows + (from + v) * kLanes);
+  }
+  template <int kCount>
+  SECATEUR_INLINE void finish(Vec (&sum)[kCount], std::int64_t row, int from) const {
+    SECATEUR_UNROLL
+    for (int v = 0; v < kCount; ++v) store(sums + row * T::kRows + (from + v) * kLanes, sum[v]);
+  }
 };
 
 // nnz weights, at the local columns `column`, against the panel of their K block.
