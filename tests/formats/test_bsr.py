@@ -147,3 +147,26 @@ def test_a_damaged_block_shape_is_refused_without_a_kernel_too(at: int, wrong: i
     index[at] = wrong  # 3 divides neither the row block nor the K block
     with pytest.raises(ValueError, match=r"bsr: .*damaged.*pack the weight again"):
         FORMATS.get("bsr").positions(index)
+
+
+@pytest.mark.parametrize("shape", SHAPES + ODD, ids=str)
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_a_convolution_is_cut_between_blocks_and_groups(
+    shape: tuple[int, int], groups: int
+) -> None:
+    (r, c), bsr = shape, Bsr(*shape)
+    for strips, columns in [(1, 9), (13, 300), (96, 640)]:
+        out = groups * strips * r
+        mask = data.block_mask(out, columns, r, c, data.generator())
+        assert bsr.divides(mask, groups)
+        layout = bsr.conv_layout(mask, groups)
+        assert (layout.row_block % r, layout.k_block % c) == (0, 0)
+        assert groups == 1 or strips * r % layout.row_block == 0
+        judge.exact(decode(bsr.pack(mask.float(), mask, layout)), mask.float())
+
+
+def test_a_block_with_rows_of_two_groups_cannot_be_cut() -> None:
+    mask = data.block_mask(12, 36, 4, 1, data.generator())
+    assert not Bsr().divides(mask, 2)
+    assert Bsr().divides(mask, 1)
+    assert Bsr().conv_layout(mask, 2).row_block == 256

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from secateur import _extension, ops
 from secateur.backends import cpu
-from secateur.formats import FORMATS, Layout, Packed
+from secateur.formats import FORMATS, Header, Layout, Packed
+from secateur.formats.bsr import Bsr
 from secateur.formats.layout import csr_layout, grouped
 from tests.support import data, judge, truth
 
@@ -46,6 +48,7 @@ class Problem:
     padding: tuple[int, int, int, int] = (1, 1, 1, 1)
     dilation: Pair = (1, 1)
     density: float = 0.5
+    block: Pair = (4, 1)  # of bsr; where there are groups, as high as fits one
     channels_last: bool = False
     residual: bool = False
     residual_first: bool = False
@@ -60,12 +63,25 @@ class Problem:
         mask = data.random_mask(out, columns, self.density, gen)
         if format == "nm":
             mask = data.nm_mask(out, columns, 2, 4, gen)
+        if format == "bsr":
+            r, c = self.fitting_block
+            mask = mask[: -(-out // r), : -(-columns // c)].repeat_interleave(r, 0)
+            mask = mask.repeat_interleave(c, 1)[:out, :columns]
+            mask[::3] &= data.random_mask(1, columns, 0.9, gen)  # fillers
         return x, weight, mask, data.integers((out,), gen)
 
     def pack(self, format: str, weight: Tensor, mask: Tensor) -> Packed:
         matrix = weight.movedim(1, -1).flatten(1)
+        if format == "bsr":
+            bsr = Bsr(*self.fitting_block)
+            return bsr.pack(matrix, mask, bsr.conv_layout(mask, self.groups))
         layout = csr_layout(int(mask.sum()), *mask.shape) if format == "csr" else Layout()
         return FORMATS.get(format).pack(matrix, mask, grouped(layout, len(mask), self.groups))
+
+    @property
+    def fitting_block(self) -> Pair:
+        r, c = self.block
+        return r if self.groups == 1 else math.gcd(r, self.outputs), c
 
     def dense(self, x: Tensor, weight: Tensor, mask: Tensor, bias: Tensor) -> Tensor:
         kept = mask.view(len(mask), *self.kernel, -1).movedim(-1, 1)
@@ -94,6 +110,8 @@ def check(kernel: cpu.Kernel, problem: Problem) -> None:
     x, weight, mask, bias = problem.tensors(format)
     packed = problem.pack(format, weight, mask)
     expected = problem.dense(x, weight, mask, bias)
+    row_block = Header.read(packed.index).row_block
+    assert problem.groups == 1 or problem.outputs % row_block == 0, "the reference would run"
     x = data.nan_margins(x)
     if problem.channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -121,6 +139,10 @@ def check(kernel: cpu.Kernel, problem: Problem) -> None:
 
 pair = st.tuples(st.integers(1, 4), st.integers(1, 4))
 few = st.tuples(st.integers(1, 3), st.integers(1, 3))
+BLOCKS = [
+    *((4, 1), (8, 1), (16, 1), (1, 4), (1, 8), (4, 4), (16, 16)),
+    *((1, 1), (2, 1), (3, 5), (5, 1), (7, 3), (12, 2), (64, 1), (64, 64)),
+]
 problems = st.builds(
     Problem,
     images=st.integers(1, 3),
@@ -133,6 +155,7 @@ problems = st.builds(
     padding=st.tuples(*[st.integers(0, 3)] * 4),
     dilation=few,
     density=st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    block=st.sampled_from(BLOCKS),
     channels_last=st.booleans(),
     residual=st.booleans(),
     residual_first=st.booleans(),
@@ -179,5 +202,38 @@ def test_more_outputs_than_are_summed_together(kernel: cpu.Kernel) -> None:
     check(kernel, Problem(channels=4, outputs=700, groups=2, size=(5, 6), density=0.3))
 
 
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+@pytest.mark.parametrize(
+    "kernel", [k for k in KERNELS if k.op == "bsr_conv2d"], ids=lambda k: k.name, indirect=True
+)
+def test_every_block(kernel: cpu.Kernel, block: Pair) -> None:
+    """Blocks that an edge cuts, that lie across two taps, and strips that keep none."""
+    whole = Problem(channels=11, outputs=70, size=(9, 33), density=0.1, block=block)
+    for problem in (
+        whole,
+        replace(whole, residual=True, residual_first=True, act="relu6"),
+        replace(whole, channels=150, residual=True, act="relu"),
+        replace(whole, size=(9, 65), stride=(2, 2), density=0.3),
+        replace(whole, groups=3, outputs=192, channels=5),
+        replace(whole, channels_last=True, channels=16),
+    ):
+        check(kernel, problem)
+
+
+def test_a_block_with_rows_of_two_groups_is_left_to_the_reference() -> None:
+    problem = Problem(groups=2, outputs=6)
+    x, weight, _, bias = problem.tensors("csr")
+    mask = data.block_mask(12, 36, 4, 1, data.generator())
+    packed = Bsr(4, 1).pack(weight.movedim(1, -1).flatten(1), mask)
+    y = ops.bsr_conv2d(
+        *(x, packed.values, packed.index, bias),
+        out_channels=12,
+        kernel_size=(3, 3),
+        padding=(1, 1, 1, 1),
+        groups=2,
+    )
+    judge.exact(y, problem.dense(x, weight, mask, bias))
+
+
 def test_the_table_covers_what_the_sources_say() -> None:
-    assert {kernel.op for kernel in KERNELS} == {"csr_conv2d", "nm_conv2d"}
+    assert {kernel.op for kernel in KERNELS} == {"bsr_conv2d", "csr_conv2d", "nm_conv2d"}

@@ -104,6 +104,26 @@ def test_n_of_m_along_the_input_channels_is_packed_as_nm() -> None:
     judge.exact(sparse(image()), dense(image()))
 
 
+@pytest.mark.parametrize(("r", "groups"), [(4, 1), (16, 1), (4, 2)])
+def test_blocks_of_outputs_are_packed_as_bsr(r: int, groups: int) -> None:
+    dense = nn.Conv2d(8, 32, 3, padding=1, groups=groups)
+    kept = data.block_mask(32, 72 // groups, r, 1, data.generator())
+    with torch.no_grad():
+        mask = kept.view(32, 3, 3, -1).movedim(-1, 1)
+        dense.weight.copy_(data.integers(mask.shape, data.generator(1)) * mask)
+        dense.bias.copy_(data.integers((32,), data.generator(2)))
+    sparse = SparseConv2d.from_dense(dense, mask)
+    assert sparse.format == "bsr"
+    judge.exact(sparse(image()), dense(image()))
+
+
+def test_blocks_with_outputs_of_two_groups_are_packed_as_csr() -> None:
+    """No kernel convolves them in blocks."""
+    dense = nn.Conv2d(8, 12, 3, groups=2)
+    mask = data.block_mask(12, 36, 4, 1, data.generator()).view(12, 3, 3, 4).movedim(-1, 1)
+    assert SparseConv2d.from_dense(dense, mask).format == "csr"
+
+
 def test_narrow_values() -> None:
     dense = conv(padding=1)
     sparse = SparseConv2d.from_dense(dense).store(torch.bfloat16)
@@ -119,8 +139,8 @@ def test_what_cannot_be_a_sparse_convolution_is_refused() -> None:
         SparseConv2d.from_dense(nn.Conv2d(8, 8, 3, groups=8))
     with pytest.raises(TypeError, match=r"Linear is not nn\.Conv2d"):
         SparseConv2d.from_dense(nn.Linear(8, 8))
-    with pytest.raises(ValueError, match="format: wanted csr or nm"):
-        SparseConv2d.from_dense(conv(), format="bsr")
+    with pytest.raises(ValueError, match="format: wanted bsr or csr or nm"):
+        SparseConv2d.from_dense(conv(), format="sell")
     with pytest.raises(ValueError, match="kernel_size"):
         packed = FORMATS.get("csr").pack(torch.ones(4, 10), torch.ones(4, 10, dtype=torch.bool))
         SparseConv2d(packed, kernel_size=(3, 3))

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from secateur import ops
 from secateur.backends import cpu
-from secateur.formats import FORMATS, Layout, with_verdicts
-from secateur.formats.layout import grouped
+from secateur.formats import FORMATS, with_verdicts
 from tests.support import data, judge, truth
 
-FORMATS_WITH_CONV = ["csr", "nm", "rows"]
+FORMATS_WITH_CONV = ["bsr", "csr", "nm", "rows"]
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strided": {"stride": (2, 1), "padding": (1, 0, 2, 1)},
@@ -35,7 +34,8 @@ def problem(
     columns = channels * kernel[0] * kernel[1]
     weight = data.reals((out, columns), gen, dtype)
     mask = data.mask_for(name, out, columns, gen)
-    packed = FORMATS.get(name).pack(weight, mask, grouped(Layout(), out, groups))
+    packer = FORMATS.get(name)
+    packed = packer.pack(weight, mask, packer.conv_layout(mask, groups))
     x = data.reals((2, groups * channels, 5, 6), gen, dtype)
     kept = mask.view(out, *kernel, channels).movedim(-1, 1)
     return x, packed.values, packed.index, kept, data.reals((out,), gen, dtype)

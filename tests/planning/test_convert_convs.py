@@ -155,4 +155,25 @@ def test_removed_channels_of_a_grouped_convolution_are_zeros_like_others() -> No
         conv.weight[::2] = 0
     x = data.integers((1, 8, 5, 5), data.generator())
     fast = sc.convert(nn.Sequential(conv).eval(), x, gate="always")
-    assert fast[0].format == "csr"
+    assert fast[0].format == "bsr"  # of rows of four columns
+
+
+@pytest.mark.parametrize(("r", "groups"), [(4, 1), (16, 1), (8, 2)])
+def test_blocks_of_outputs_go_the_whole_way(r: int, groups: int, tmp_path: Path) -> None:
+    conv, gen = nn.Conv2d(8, 32, 3, padding=1, groups=groups), data.generator(7)
+    kept = data.block_mask(32, 72 // groups, r, 1, gen).view(32, 3, 3, -1).movedim(-1, 1)
+    with torch.no_grad():
+        conv.weight.copy_((data.integers(kept.shape, gen).abs() + 1) * kept)
+        conv.bias.copy_(data.integers((32,), gen))
+    model, x = nn.Sequential(conv).eval(), data.integers((2, 8, 9, 9), gen)
+    fast = sc.convert(model, x, gate="always")
+    judge.exact(fast(x), model(x))
+    (row,) = sc.explain(fast).rows
+    assert row.op == "bsr_conv2d"
+    sc.save(fast, tmp_path / "blocks.safetensors")
+    again = sc.load(model, tmp_path / "blocks.safetensors")
+    assert again[0].format == "bsr"
+    judge.exact(again(x), model(x))
+    measured = sc.convert(model, x)
+    judge.exact(measured(x), model(x))
+    assert "bsr" in str(sc.explain(measured))

@@ -75,6 +75,10 @@ class Format(ABC):
         """Return how `pack` cuts a weight of this `mask` where it is not told."""
         return DEFAULT_LAYOUT
 
+    def divides(self, mask: Tensor, groups: int) -> bool:
+        """Tell whether a convolution's weight can be cut between its groups, as kernels need it."""
+        return True
+
     def conv_layout(self, mask: Tensor, groups: int) -> Layout:
         """Return how a convolution's weight is cut: no row block has rows of two groups."""
         return grouped(self.layout(mask), len(mask), groups)

@@ -20,7 +20,15 @@ from secateur.formats._gather import Bools, Ints, bools, check_count
 from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
 from secateur.formats.csr import transposed
 from secateur.formats.header import Header, Section, assemble
-from secateur.formats.layout import LENGTH_STEPS, Layout, csr_layout, csr_values_length, round_up
+from secateur.formats.layout import (
+    LENGTH_STEPS,
+    Layout,
+    conv_layout,
+    csr_layout,
+    csr_values_length,
+    grouped,
+    round_up,
+)
 
 _LARGEST = 64  # side of a block: sums of one block row stay in registers, a column fits a byte
 
@@ -58,6 +66,23 @@ class Bsr(Format):
     def pattern(self, mask: Tensor) -> tuple[int, ...]:
         """Return (r, c)."""
         return self._shape_for(mask)
+
+    def divides(self, mask: Tensor, groups: int) -> bool:
+        """Tell whether no block has rows of two groups; see `Format.divides`."""
+        return groups == 1 or len(mask) // groups % self._shape_for(mask)[0] == 0
+
+    def conv_layout(self, mask: Tensor, groups: int) -> Layout:
+        """Return how a convolution's weight is cut; see `Format.conv_layout`.
+
+        Row blocks and K blocks are whole blocks. Where a block has rows of two groups there is no
+        such row block, and the weight is cut as if there were no groups.
+        """
+        r, c = self._shape_for(mask)
+        layout = conv_layout(int(mask.count_nonzero()), *mask.shape)
+        k_block, strips = layout.k_block // c * c, layout.row_block // r
+        if groups > 1 and self.divides(mask, groups):
+            strips = grouped(Layout(k_block, strips), len(mask) // r, groups).row_block
+        return Layout(k_block, strips * r)
 
     def pack(self, weight: Tensor, mask: Tensor, layout: Layout | None = None) -> Packed:
         """Pack the blocks that keep a weight; see `Format.pack`."""

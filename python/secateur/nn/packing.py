@@ -73,6 +73,7 @@ def convolving(mask: Tensor, groups: int, *, inferred: bool) -> list[str]:
         inferred: as for `candidates`.
     """
     found = [name for name in candidates(mask, inferred=inferred) if name in convolved()]
+    found = [name for name in found if FORMATS.get(name).divides(mask, groups)]
     return [name for name in found if groups == 1 or name not in BY_TORCH]
 
 

@@ -64,9 +64,10 @@ class SparseConv2d(SparseLayer):
             conv: nn.Conv2d, plain, pruned by torch.nn.utils.prune, or with a parametrised weight.
             mask: of the weight's shape, nonzero where a weight is kept; None: where the weight is
                 not zero.
-            format: "rows", "csr" or "nm"; None: "rows" where whole outputs and input channels are
-                gone (and groups is 1), "nm" where every group of input channels obeys one N:M (N
-                KEPT of M), else "csr".
+            format: "rows", "bsr", "nm" or "csr"; None: "rows" where whole outputs and input
+                channels are gone (and groups is 1), "bsr" where the kept weights of the matrix
+                [out, kh * kw * in / groups] are blocks of outputs of one group or of columns, "nm"
+                where every group of input channels obeys one N:M (N KEPT of M), else "csr".
 
         Raises:
             TypeError: if `conv` is another kind of module.

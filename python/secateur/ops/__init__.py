@@ -2,6 +2,7 @@
 
 from secateur import _extension
 from secateur.ops.bitmap_linear import bitmap_linear
+from secateur.ops.bsr_conv2d import bsr_conv2d
 from secateur.ops.bsr_linear import bsr_linear
 from secateur.ops.csr_conv2d import csr_conv2d
 from secateur.ops.csr_linear import csr_linear
@@ -16,6 +17,7 @@ from secateur.ops.sell_linear import sell_linear
 
 __all__ = [
     "bitmap_linear",
+    "bsr_conv2d",
     "bsr_linear",
     "csr_conv2d",
     "csr_linear",

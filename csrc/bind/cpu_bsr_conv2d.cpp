@@ -1,0 +1,3 @@
+#include "bind/conv.h"
+
+SECATEUR_BIND_CONV2D(bsr)
