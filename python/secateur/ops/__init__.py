@@ -11,6 +11,7 @@ from secateur.ops.masked_linear import masked_linear
 from secateur.ops.nm_conv2d import nm_conv2d
 from secateur.ops.nm_linear import nm_linear
 from secateur.ops.nm_mlp import nm_mlp
+from secateur.ops.nm_regroup import nm_regroup
 from secateur.ops.rows_conv2d import rows_conv2d
 from secateur.ops.rows_linear import rows_linear
 from secateur.ops.sell_linear import sell_linear
@@ -26,6 +27,7 @@ __all__ = [
     "nm_conv2d",
     "nm_linear",
     "nm_mlp",
+    "nm_regroup",
     "rows_conv2d",
     "rows_linear",
     "sell_linear",
