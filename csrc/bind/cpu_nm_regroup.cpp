@@ -68,7 +68,7 @@ std::tuple<Tensor, Tensor> regroup(Tensor columns, Tensor order, Tensor picks, s
   const auto integers = [&](std::int64_t count) { return torch::stable::new_empty(c.order, {count}); };
   const auto start = [](const Tensor& t) { return static_cast<std::int64_t*>(t.mutable_data_ptr()); };
   const Tensor kept = integers(groups), certain = integers(positions);
-  const Tensor value = integers(groups * groups), work = integers(regroup_work(groups));
+  const Tensor value = integers(groups * groups), work = integers(kRegroupWork * groups);
   const Tensor rival = torch::stable::new_empty(c.columns, {positions, c.columns.size(1)});
   const RegroupArgs args{
       .columns = static_cast<const std::int32_t*>(c.columns.const_data_ptr()),

@@ -8,6 +8,7 @@ namespace secateur {
 constexpr std::int32_t kLargestScore = (1 << 20) - 1;
 constexpr std::int64_t kRegroupRows = 16;  // rows come in multiples: whole vectors of every width
 constexpr int kLargestGroup = 16;
+constexpr std::int64_t kRegroupWork = 10;  // integers of scratch a group
 
 // Positions 0 .. groups * m - 1 fall into groups of m that follow each other; order[p] is the
 // column at position p. Whatever is called a sum is a sum over the rows.
@@ -24,9 +25,7 @@ struct RegroupArgs {
   std::int32_t* rival;          // [groups * m, rows], scratch
   std::int64_t* certain;        // [groups * m], scratch
   std::int64_t* value;          // [groups, groups], scratch
-  std::int64_t* work;           // [regroup_work(groups)], scratch
+  std::int64_t* work;           // [kRegroupWork * groups], scratch
 };
-
-constexpr std::int64_t regroup_work(std::int64_t groups) { return 8 * (groups + 1); }
 
 }  // namespace secateur

@@ -18,7 +18,9 @@ constexpr std::int64_t kTogether = 32;
 class Regroup {
  public:
   explicit Regroup(const RegroupArgs& args)
-      : a_(args), taken_(a_.work + 6 * (a_.groups + 1)), column_of_(taken_ + a_.groups + 1) {}
+      : a_(args), taken_(a_.work + Assignment::integers(a_.groups)), column_of_(taken_ + a_.groups) {
+    static_assert(Assignment::integers(1) + 2 == secateur::kRegroupWork);
+  }
 
   void run() {
     for (std::int64_t g = 0; g < a_.groups; ++g) measure(g);

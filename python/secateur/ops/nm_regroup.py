@@ -148,35 +148,31 @@ def assign(value: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     Args:
         value: [n, n].
     """
-    n = len(value)
-    cost = np.zeros((n + 1, n + 1), np.int64)  # row and column 0 are the method's virtual ones
-    cost[1:, 1:] = -value
-    row_price, price = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
-    row_of, come_from = np.zeros(n + 1, np.int64), np.zeros(n + 1, np.int64)
-    far = np.iinfo(np.int64).max
-    for row in range(1, n + 1):
-        row_of[0], column = row, 0
-        slack, free = np.full(n + 1, far), np.ones(n + 1, bool)
+    n, far, none = len(value), 2**60, -1
+    row_price, price = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    row_of, come_from = np.full(n, none), np.full(n, none)
+    for row in range(n):
+        distance, free = np.full(n, far), np.ones(n, bool)
+        reached, before, so_far = row, none, 0
         while True:
-            free[column] = False
-            reached = row_of[column]
-            offer = cost[reached] - row_price[reached] - price
-            better = free & (offer < slack)
-            slack[better], come_from[better] = offer[better], column
-            nearest = int(np.where(free, slack, far).argmin())
-            step = slack[nearest]
-            row_price[row_of[~free]] += step
-            price[~free] -= step
-            slack[free] -= step
-            column = nearest
-            if row_of[column] == 0:
+            through = so_far - row_price[reached] - value[reached] - price
+            better = free & (through < distance)
+            distance[better], come_from[better] = through[better], before
+            column = int(np.where(free, distance, far).argmin())
+            so_far = int(distance[column])
+            if row_of[column] == none:
                 break
-        while column:
-            before = int(come_from[column])
-            row_of[column], column = row_of[before], before
-    result = np.empty(n, np.int64)
-    result[row_of[1:] - 1] = np.arange(n)
-    return result
+            free[column] = False
+            reached, before = row_of[column], column
+        row_price[row] += so_far
+        saved = so_far - distance[~free]
+        row_price[row_of[~free]] += saved
+        price[~free] -= saved
+        while come_from[column] != none:
+            row_of[column] = row_of[come_from[column]]
+            column = come_from[column]
+        row_of[column] = row
+    return row_of.argsort()
 
 
 def _fake(
