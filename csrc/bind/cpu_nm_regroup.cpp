@@ -20,8 +20,7 @@ struct RegroupCall {
 
 bool within(const Tensor& t, std::int64_t end) {
   const auto* values = static_cast<const std::int64_t*>(t.const_data_ptr());
-  return std::all_of(values, values + t.numel(),
-                     [=](std::int64_t v) { return v >= 0 && v < end; });
+  return std::all_of(values, values + t.numel(), [=](std::int64_t v) { return v >= 0 && v < end; });
 }
 
 bool scores_fit(const Tensor& t) {
@@ -65,8 +64,12 @@ std::tuple<Tensor, Tensor> regroup(Tensor columns, Tensor order, Tensor picks, s
   check_values(c);
   const std::int64_t groups = c.picks.size(1), positions = c.order.numel();
   const Tensor result = torch::stable::clone(c.order);
-  const auto integers = [&](std::int64_t count) { return torch::stable::new_empty(c.order, {count}); };
-  const auto start = [](const Tensor& t) { return static_cast<std::int64_t*>(t.mutable_data_ptr()); };
+  const auto integers = [&](std::int64_t count) {
+    return torch::stable::new_empty(c.order, {count});
+  };
+  const auto start = [](const Tensor& t) {
+    return static_cast<std::int64_t*>(t.mutable_data_ptr());
+  };
   const Tensor kept = integers(groups), certain = integers(positions);
   const Tensor value = integers(groups * groups), work = integers(kRegroupWork * groups);
   const Tensor rival = torch::stable::new_empty(c.columns, {positions, c.columns.size(1)});

@@ -51,8 +51,7 @@ class Assignment {
       column = nearest_by(row_of_[column], column, distance);
     }
     settle(row, distance_[column]);
-    for (; from_[column] != kNone; column = from_[column])
-      row_of_[column] = row_of_[from_[column]];
+    for (; from_[column] != kNone; column = from_[column]) row_of_[column] = row_of_[from_[column]];
     row_of_[column] = row;
   }
 

@@ -18,7 +18,9 @@ constexpr std::int64_t kTogether = 32;
 class Regroup {
  public:
   explicit Regroup(const RegroupArgs& args)
-      : a_(args), taken_(a_.work + Assignment::integers(a_.groups)), column_of_(taken_ + a_.groups) {
+      : a_(args),
+        taken_(a_.work + Assignment::integers(a_.groups)),
+        column_of_(taken_ + a_.groups) {
     static_assert(Assignment::integers(1) + 2 == secateur::kRegroupWork);
   }
 
@@ -62,8 +64,7 @@ class Regroup {
         a_.value[g * groups + h] = a_.certain[g * a_.m + picks[g]];
     for (std::int64_t g = 0; g < groups; g += kTogether)
       for (std::int64_t h = 0; h < groups; h += kTogether)
-        for (std::int64_t r = 0; r < a_.rows; r += kChunk)
-          fill_square(picks, g, h, r);
+        for (std::int64_t r = 0; r < a_.rows; r += kChunk) fill_square(picks, g, h, r);
   }
 
   void fill_square(const std::int64_t* picks, std::int64_t g, std::int64_t h, std::int64_t r) {

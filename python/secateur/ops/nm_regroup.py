@@ -80,7 +80,7 @@ def check(columns: Tensor, order: Tensor, picks: Tensor, n: int) -> None:
     groups = picks.shape[1]
     if not groups or len(order) % groups:
         raise ValueError(
-            f"nm_regroup: {groups} groups, the columns of picks, cannot share {len(order)} positions"
+            f"nm_regroup: {groups} groups (columns of picks) cannot share {len(order)} positions"
         )
     m = len(order) // groups
     if not 1 <= n < m <= LARGEST_M:
