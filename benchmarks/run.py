@@ -1,4 +1,4 @@
-"""The benchmarks' command line: run.py linear|conv|nets|mlp|pack|memory|pruning [--quick] ...
+"""The benchmarks' command line: run.py linear|conv|nets|mlp|pack|memory|pruning|... [--quick] ...
 
 Tests first, then the machine's ceilings, then the cases; README.md tells how to read the tables.
 """
@@ -24,6 +24,7 @@ from benchmarks import (
     memory,
     mlp,
     pack,
+    permutation,
     pruning,
     readme,
     record,
@@ -189,6 +190,13 @@ def measure_pruning(chosen: argparse.Namespace, _facts: Mapping[str, str], say: 
     pruning.run(plan(chosen), say)
 
 
+def measure_permutation(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
+    """Search orders of channels: what is kept, and how long it takes."""
+    shapes = permutation.SHAPES if chosen.shapes is SHAPES else chosen.shapes
+    for line in permutation.run(permutation.QUICK_SHAPES if chosen.quick else shapes):
+        say(line)
+
+
 WHATS = {
     "linear": measure_linear,
     "conv": measure_conv,
@@ -197,6 +205,7 @@ WHATS = {
     "pack": measure_pack,
     "memory": measure_memory,
     "pruning": measure_pruning,
+    "permutation": measure_permutation,
 }
 
 

@@ -20,6 +20,10 @@ TESTS = {
     "pack": ("tests/formats",),
     "memory": (KERNELS,),
     "pruning": ("tests/pruning/test_select.py", "tests/pruning/test_bits.py"),
+    "permutation": (
+        "tests/kernels/test_regroup_kernels.py",
+        "tests/planning/test_permute_search.py",
+    ),
 }
 """What must pass before a benchmark, named as on the command line, may print a speed."""
 

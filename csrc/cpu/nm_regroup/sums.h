@@ -34,11 +34,21 @@ static_assert(kChunk / kLanes * secateur::kLargestGroup * std::int64_t{secateur:
               INT32_MAX);
 static_assert(kChunk * std::int64_t{secateur::kLargestScore} <= INT32_MAX);
 
+// Keeps top[0 .. n] sorted, the largest first.
+SECATEUR_INLINE void insert(Ints score, Ints* top, int n) {
+  for (int k = 0; k <= n; ++k) {
+    const Ints above = larger(top[k], score);
+    score = lesser(top[k], score);
+    top[k] = above;
+  }
+}
+
 // Of one group: for each of its columns the `rival`, the largest score that the n - 1 best others
 // leave out, and `certain`, the sum of those n - 1. A column c in its place keeps
 // certain + sum of max(rival, c).
 template <int kN, int kM>
 void measure_group(const RegroupArgs& a, std::int64_t group) {
+  // #lizard forgives: one loop over the rows, and short ones over the columns of a group.
   const int n = kN != 0 ? kN : a.n, m = kM != 0 ? kM : a.m;
   constexpr int kMost = kM != 0 ? kM : secateur::kLargestGroup;
   const std::int64_t first = group * m;
@@ -51,14 +61,7 @@ void measure_group(const RegroupArgs& a, std::int64_t group) {
     Ints best_sum{}, larger_sum[kMost] = {};
     for (std::int64_t r = begin; r < end; r += kLanes) {
       Ints top[kMost] = {};
-      for (int j = 0; j < m; ++j) {
-        Ints score = load(column[j] + r);
-        for (int k = 0; k <= n; ++k) {
-          const Ints above = larger(top[k], score);
-          score = lesser(top[k], score);
-          top[k] = above;
-        }
-      }
+      for (int j = 0; j < m; ++j) insert(load(column[j] + r), top, n);
       for (int k = 0; k < n; ++k) best_sum += top[k];
       const Ints last = top[n - 1], next = top[n];
       for (int j = 0; j < m; ++j) {

@@ -13,7 +13,7 @@ from secateur.planning.fuse._capture import capture
 from secateur.planning.observe import calls, evaluating, no_fused_attention
 from secateur.planning.permute._changes import Change, Fold, Gather, make
 from secateur.planning.permute._report import Line, Permutation
-from secateur.planning.permute._search import Found, kept, row_bound, search
+from secateur.planning.permute.search import Found, kept, row_bound, search
 from secateur.planning.permute._spaces import Graph, Space, Stuck
 from secateur.planning.progress import Callback, Progress
 from secateur.planning.stopwatch import compare
@@ -211,7 +211,8 @@ def _offer(
     if channels % job.pattern.m or getattr(target.module, "groups", 1) != 1:
         return line, None
     line = replace(job.line(line.name, target), reason=line.reason)
-    if not plain or not inputs or not target.name:  # a model that is the layer has no place for one
+    # A model that is the layer has no place for a gather; nor has a weight that others read.
+    if not plain or not inputs or not target.name or not graph.alone(target.weight):
         return line, None
     found = job.search(channels, [target], note)
     if not found.moved:

@@ -101,6 +101,10 @@ class Graph:
                 found.append((x, rank - 1 if op_name(node) == "linear" else 1))
         return found
 
+    def alone(self, weight: Tensor) -> bool:
+        """Whether one call reads this weight, and no other."""
+        return len(self._readers.get(id(weight), ())) == 1
+
     def space(self, weight: Tensor) -> Space:
         """Return the space of the channels that the layers of this weight read.
 
