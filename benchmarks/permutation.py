@@ -2,13 +2,14 @@
 
 Asked is what NVIDIA's ASP publishes of its search (apex, permutation_tests/README.md) for one tile,
 which is drawn again here: 128 rows, 64 columns, uniform. Other seeds show that no seed was chosen.
+Seconds are those that the processor spent, on one core whatever the threads.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import torch
@@ -30,7 +31,16 @@ QUICK_SHAPES = ((1024, 1024),)
 def run(shapes: Sequence[tuple[int, int]] = SHAPES) -> Iterator[str]:
     """Yield the lines of the report."""
     rows = [
-        ["weight", "default", "order found", "bound", "efficacy", "asked/got", "ms", "asked/got"]
+        [
+            "weight",
+            "default",
+            "order found",
+            "bound",
+            "efficacy",
+            "asked/got",
+            "CPU ms",
+            "asked/got",
+        ]
     ]
     found = [_tile(seed) for seed in range(1, SEEDS + 1)]
     rows.append(_row("the published tile", *found[0]))
@@ -45,7 +55,7 @@ def run(shapes: Sequence[tuple[int, int]] = SHAPES) -> Iterator[str]:
             gain = line.after / line.before - 1
             yield (
                 f"{shape[0]}x{shape[1]}, {name}: efficacy {line.efficacy:.1%}, "
-                f"kept {gain:+.2%}, {seconds:.2f} s"
+                f"kept {gain:+.2%}, {seconds:.2f} s of one core"
             )
 
 
@@ -57,9 +67,9 @@ def _tile(seed: int) -> tuple[search.Found, float]:
 def _search(scores: Tensor, seed: int) -> tuple[search.Found, float]:
     """Return what was found, and the seconds it took."""
     generator = torch.Generator().manual_seed(seed)
-    start = perf_counter()
+    start = process_time()
     found = search.search(scores, 2, 4, generator=generator)
-    return found, perf_counter() - start
+    return found, process_time() - start
 
 
 def _weights(shape: tuple[int, int]) -> dict[str, Tensor]:

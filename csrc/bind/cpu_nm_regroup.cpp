@@ -23,10 +23,14 @@ bool within(const Tensor& t, std::int64_t end) {
   return std::all_of(values, values + t.numel(), [=](std::int64_t v) { return v >= 0 && v < end; });
 }
 
-bool scores_fit(const Tensor& t) {
-  const auto* scores = static_cast<const std::int32_t*>(t.const_data_ptr());
+// Only columns that `order` names are read: a search looks at a few of many again and again.
+bool scores_fit(const Tensor& columns, const Tensor& order) {
+  const std::int64_t rows = columns.size(1);
+  const auto* scores = static_cast<const std::int32_t*>(columns.const_data_ptr());
+  const auto* named = static_cast<const std::int64_t*>(order.const_data_ptr());
   std::int32_t outside = 0;
-  for (std::int64_t i = 0; i < t.numel(); ++i) outside |= scores[i] & ~kLargestScore;
+  for (std::int64_t i = 0; i < order.numel(); ++i)
+    for (std::int64_t r = 0; r < rows; ++r) outside |= scores[named[i] * rows + r] & ~kLargestScore;
   return outside == 0;
 }
 
@@ -53,7 +57,8 @@ void check_values(const RegroupCall& c) {
   STD_TORCH_CHECK(within(c.order, c.columns.size(0)), "nm_regroup: order names columns beyond ",
                   c.columns.size(0));
   STD_TORCH_CHECK(within(c.picks, m), "nm_regroup: picks must be 0 to ", m - 1);
-  STD_TORCH_CHECK(scores_fit(c.columns), "nm_regroup: scores must be 0 to ", kLargestScore);
+  STD_TORCH_CHECK(scores_fit(c.columns, c.order), "nm_regroup: scores must be 0 to ",
+                  kLargestScore);
 }
 
 std::tuple<Tensor, Tensor> regroup(Tensor columns, Tensor order, Tensor picks, std::int64_t n,

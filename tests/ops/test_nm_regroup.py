@@ -121,6 +121,14 @@ def test_errors_name_the_argument(changes: dict[str, Any], error: type, says: st
         ops.nm_regroup(**(call | changes))
 
 
+@pytest.mark.parametrize(("at", "value"), [(0, -1), (0, 2**20), (1, 8), (1, -1), (2, 4), (2, -1)])
+def test_the_reference_refuses_values_out_of_range(at: int, value: int) -> None:
+    bad = [scores(8, 16), torch.arange(8), torch.zeros(1, 2).long()]
+    bad[at].view(-1)[-1] = value
+    with pytest.raises(ValueError, match="must lie in 0 to"):
+        torch.ops.secateur.nm_regroup_reference(*bad, 2, 1)
+
+
 def test_torch_can_trace_it() -> None:
     op: Any = torch.ops.secateur.nm_regroup.default
     picks = torch.zeros(2, 2).long()

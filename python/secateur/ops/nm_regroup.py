@@ -91,13 +91,17 @@ def check(columns: Tensor, order: Tensor, picks: Tensor, n: int) -> None:
 
 def _check_values(columns: Tensor, order: Tensor, picks: Tensor) -> None:
     m = len(order) // picks.shape[1]
-    for name, tensor, end in (
-        ("order", order, len(columns)),
-        ("picks", picks, m),
-        ("columns", columns, LARGEST_SCORE + 1),
-    ):
-        if tensor.numel() and not 0 <= int(tensor.min()) <= int(tensor.max()) < end:
-            raise ValueError(f"nm_regroup: {name} must lie in [0, {end}), got others")
+    _check_range("order", order, len(columns))
+    _check_range("picks", picks, m)
+    _check_range("columns", columns[order], LARGEST_SCORE + 1)
+
+
+def _check_range(name: str, tensor: Tensor, end: int) -> None:
+    if tensor.numel() and not 0 <= int(tensor.min()) <= int(tensor.max()) < end:
+        raise ValueError(
+            f"nm_regroup: {name} must lie in 0 to {end - 1}, got {int(tensor.min())} to "
+            f"{int(tensor.max())}"
+        )
 
 
 def _reference(

@@ -13,8 +13,8 @@ from secateur.planning.fuse._capture import capture
 from secateur.planning.observe import calls, evaluating, no_fused_attention
 from secateur.planning.permute._changes import Change, Fold, Gather, make
 from secateur.planning.permute._report import Line, Permutation
-from secateur.planning.permute.search import Found, kept, row_bound, search
 from secateur.planning.permute._spaces import Graph, Space, Stuck
+from secateur.planning.permute.search import Found, kept, row_bound, search
 from secateur.planning.progress import Callback, Progress
 from secateur.planning.stopwatch import compare
 from secateur.pruning.criteria import CRITERIA, Criterion, Evidence
