@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
 from typing import Any
 
@@ -373,6 +374,12 @@ def test_the_report_prints_and_is_asked_by_name() -> None:
     assert all(word in text for word in ("efficacy", "down.weight", "offered", "gather ms"))
     with pytest.raises(KeyError, match="these were"):
         report["down"]
+
+
+def test_the_example_in_the_docstring_runs() -> None:
+    result = doctest.testmod(_permute)
+    assert result.attempted
+    assert not result.failed
 
 
 def test_progress_counts_layers() -> None:

@@ -3,6 +3,16 @@
 from secateur.planning.convert import convert
 from secateur.planning.explain import Explanation, explain
 from secateur.planning.fuse import fuse
+from secateur.planning.permute import Permutation, permute_
 from secateur.planning.plan import Plan, plan
 
-__all__ = ["Explanation", "Plan", "convert", "explain", "fuse", "plan"]
+__all__ = [
+    "Explanation",
+    "Permutation",
+    "Plan",
+    "convert",
+    "explain",
+    "fuse",
+    "permute_",
+    "plan",
+]
