@@ -248,5 +248,6 @@ class Labels:
         if atoms not in self._interned:
             node = int(self.new(1)[0])
             self._compound[node] = True
-            self._parts[node] = self._interned[atoms] = atoms
+            self._parts[node] = atoms
+            self._interned[atoms] = node
         return self._interned[atoms]
