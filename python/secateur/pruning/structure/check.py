@@ -39,10 +39,10 @@ def masked(model: nn.Module, kept: Kept) -> nn.Module:
                 goes = torch.ones(parameter.shape[dim], dtype=torch.bool, device=parameter.device)
                 goes[places] = False
                 parameter.index_fill_(dim, goes.nonzero().flatten(), 0)
-    for module in twin.modules():
+    for name, module in twin.named_modules():
         # Its default eps follows the type it computes in; here it is that of the type it has.
-        if isinstance(module, nn.RMSNorm) and module.eps is None and module.weight is not None:
-            module.eps = torch.finfo(module.weight.dtype).eps
+        if isinstance(module, nn.RMSNorm) and "eps" in kept["attributes"].get(name, ()):
+            module.eps = torch.finfo(module.weight.dtype).eps if module.eps is None else module.eps
     return twin
 
 

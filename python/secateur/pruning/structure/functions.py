@@ -5,6 +5,7 @@ torch's ops see only numbers; here it is still known where the model took them f
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from secateur.pruning.structure.ints import Count, Expr, Traced, expression, traced_in
+from secateur.pruning.structure.ints import Both, Const, Count, Expr, Traced, expression, traced_in
 from secateur.pruning.structure.labels import Ids, Labels
 from secateur.pruning.structure.ops import Info
 
@@ -188,6 +189,10 @@ def _sliced(cut: slice, along: Ids, book: Notebook) -> None:
     if cut.step is not None and cut.step != 1:
         book.labels.fix(along, "taken in steps")
         return
+    for end in (cut.start, cut.stop):
+        parts = _equal_parts(end, along)
+        if parts:
+            _even(book, along, n // parts)
     start, stop, _ = slice(*(None if e is None else int(e) for e in (cut.start, cut.stop))).indices(n)
     for end, place in ((cut.start, start), (cut.stop, stop)):
         if not isinstance(end, int) or (int(end) >= n and not isinstance(end, Traced)):
@@ -198,6 +203,18 @@ def _sliced(cut: slice, along: Ids, book: Notebook) -> None:
             book.note(expression(end), Count(along[:place]))
         if not isinstance(end, Traced) and end != 0:
             book.labels.fix(along, "cut at a place that is written in the code")
+
+
+def _equal_parts(end: Any, along: Ids) -> int:
+    """Return k if `end` is the size of the dimension divided by k, without rest; else 0."""
+    expr = end.expr if isinstance(end, Traced) else None
+    if not isinstance(expr, Both) or expr.how is not operator.floordiv:
+        return 0
+    whole, parts = expr.a, expr.b
+    if not isinstance(whole, Count) or not isinstance(parts, Const):
+        return 0
+    same = len(whole.labels) == len(along) and bool((whole.labels == along).all())
+    return parts.value if same and len(along) % parts.value == 0 else 0
 
 
 def normalised(frame: Frame, book: Notebook) -> None:
