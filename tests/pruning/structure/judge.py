@@ -41,9 +41,9 @@ def assert_equal_to_masked(
 ) -> None:
     """Raise unless small(x) is the masked model's result, both in float64.
 
-    `exactly`: to the bit, for whole numbers. Else to the unit roundoff of float32, the type of the
-    weights: their results in exact arithmetic are the same float32 number, or its neighbour. float64
-    rounds 2^29 times finer, which leaves room for sums of some thousand terms one after another.
+    `exactly`: to the bit, for whole numbers. Else to the unit roundoff of float32, the type of
+    the weights: exact results would be the same float32 number, or its neighbour. float64 rounds
+    2^29 times finer, which leaves room for sums of some thousand terms one after another.
     """
     y, truth = result(small, inputs), result(masked(model, structure.report(small).kept), inputs)
     assert y.shape == truth.shape

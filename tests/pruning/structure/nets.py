@@ -243,11 +243,11 @@ NETS: dict[str, Callable[[], Net]] = {
 def made(name: str) -> Net:
     """Build a net and give its norms statistics, scales and shifts that are not the default."""
     model, inputs = NETS[name]()
+    norms = nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm
     with torch.no_grad():
-        for module in model.modules():
-            for word, tensor in (*module.named_parameters(recurse=False), *module.named_buffers()):
-                if isinstance(module, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm):
-                    if tensor.is_floating_point():
-                        low = 0.5 if word in ("weight", "running_var") else -0.5
-                        tensor.uniform_(low, low + 1)
+        for module in (m for m in model.modules() if isinstance(m, norms)):
+            for word, tensor in (*module.named_parameters(), *module.named_buffers()):
+                low = 0.5 if word in ("weight", "running_var") else -0.5
+                if tensor.is_floating_point():
+                    tensor.uniform_(low, low + 1)
     return model.eval(), inputs

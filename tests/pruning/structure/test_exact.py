@@ -39,9 +39,7 @@ def test_whole_numbers_come_out_to_the_bit(name: str, sparsity: float) -> None:
     model, inputs = made(name)
     whole_numbers(model)
     inputs = tuple(torch.randint_like(x, -2, 3) for x in inputs)
-    small = shrink(
-        model, example_inputs=inputs, sparsity=sparsity, round_to=2, criterion="random"
-    )
+    small = shrink(model, example_inputs=inputs, sparsity=sparsity, round_to=2, criterion="random")
     assert numbers(small) < numbers(model)
     assert_equal_to_masked(small, model, inputs, exactly=True)
 

@@ -52,7 +52,7 @@ def apply(model: nn.Module, kept: Mapping[str, Any]) -> nn.Module:
     _check(tensors, modules, kept)
     for name in kept["heads"]:
         modules[name].__class__ = HeadAttention
-        modules[name]._qkv_same_embed_dim = False  # type: ignore[assignment]
+        modules[name]._qkv_same_embed_dim = False
     cut: dict[int, Tensor] = {}
     for name, dims in kept["tensors"].items():
         old = tensors[name]

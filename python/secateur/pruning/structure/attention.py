@@ -19,13 +19,11 @@ class HeadAttention(nn.MultiheadAttention):
     An nn.MultiheadAttention becomes one by its `__class__`, so there is no constructor to call.
     """
 
-    in_proj_weight: nn.Parameter | None
-    in_proj_bias: nn.Parameter | None
     num_heads: int
     head_dim: int
     batch_first: bool
 
-    def forward(  # type: ignore[override]  # noqa: PLR0913  (nn.MultiheadAttention's signature)
+    def forward(  # noqa: PLR0913  (nn.MultiheadAttention's signature)
         self,
         query: Tensor,
         key: Tensor,
@@ -67,20 +65,23 @@ class HeadAttention(nn.MultiheadAttention):
         return (output if self.batch_first else output.transpose(0, 1)), shares
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
-        bias = self.in_proj_bias
+        bias: Tensor | None = self.in_proj_bias
+        packed: Tensor | None = self.in_proj_weight
+        weights: tuple[Tensor, ...]
         biases = (None, None, None) if bias is None else bias.chunk(3)
-        if self.in_proj_weight is None:
+        if packed is None:
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
         elif inputs[0] is inputs[1] is inputs[2]:
-            return list(F.linear(inputs[0], self.in_proj_weight, bias).chunk(3, dim=-1))
+            return list(F.linear(inputs[0], packed, bias).chunk(3, dim=-1))
         else:
-            weights = self.in_proj_weight.chunk(3)
+            weights = packed.chunk(3)
         return [F.linear(*each) for each in zip(inputs, weights, biases, strict=True)]
 
     def _heads(self, y: Tensor) -> Tensor:
         """[N, T, heads * head_dim] or without N -> [N, heads, T, head_dim]."""
         y = y if y.dim() == 3 else y.unsqueeze(0)
-        return y.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+        heads: Tensor = y.unflatten(-1, (self.num_heads, self.head_dim))
+        return heads.transpose(1, 2)
 
 
 def _bias(q: Tensor, k: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:

@@ -126,7 +126,8 @@ def by_masks(
 def _emptied(group: Group, masks: Mapping[str, Tensor]) -> tuple[Flags, str]:
     """Return which channels the masks empty on one side, and what they empty in part, in words."""
     sides: dict[str, list[Flags]] = {"out": [], "in": []}
-    emptied, alive = [], []
+    emptied: list[str] = []
+    alive: list[str] = []
     for member in group.members:
         axis = member.axis
         if not axis.side:
@@ -138,8 +139,10 @@ def _emptied(group: Group, masks: Mapping[str, Tensor]) -> tuple[Flags, str]:
             gone = dead.cpu().numpy()[member.positions].all(1)
         sides[axis.side].append(gone)
         (emptied if gone.any() else alive).append(axis.name)
-    whole = [np.logical_and.reduce(side) for side in sides.values() if side]
-    goes = np.logical_or.reduce(whole) if whole else np.zeros(len(group), np.bool_)
+    goes: Flags = np.zeros(len(group), np.bool_)
+    for side in sides.values():
+        if side:
+            goes |= np.stack(side).all(0)
     some = f"masks empty {', '.join(emptied)}, but not {', '.join(alive)}" if emptied else ""
     return goes, some
 

@@ -24,11 +24,14 @@ class Notebook(Protocol):
     labels: Labels
     exact: bool
 
-    def info(self, tensor: Tensor) -> Info: ...
+    def info(self, tensor: Tensor) -> Info:
+        """Return what is known of a tensor."""
 
-    def note(self, left: Expr, right: Expr) -> None: ...
+    def note(self, left: Expr, right: Expr) -> None:
+        """Take down that two numbers must stay equal."""
 
-    def traced(self, value: int, labels: Ids) -> int: ...
+    def traced(self, value: int, labels: Ids) -> int:
+        """Return the number of some positions, as an int that knows it."""
 
 
 @dataclass
@@ -64,13 +67,14 @@ class Frame:
 
 _GROUPS = {f"conv{n}d": 6 for n in (1, 2, 3)} | {f"conv_transpose{n}d": 6 for n in (1, 2, 3)}
 
-ADAPTS = frozenset(
-    "flatten linear matmul __matmul__ __rmatmul__ mm bmm addmm baddbmm einsum tensordot conv1d conv2d "
-    "conv3d conv_transpose1d conv_transpose2d conv_transpose3d instance_norm batch_norm group_norm "
-    "layer_norm rms_norm scaled_dot_product_attention repeat_interleave unbind normalize "
-    "max_pool1d adaptive_avg_pool1d adaptive_max_pool1d avg_pool1d adaptive_avg_pool2d "
-    "interpolate upsample view_as reshape_as expand_as channel_shuffle cosine_similarity".split()
+_ADAPTING = (
+    "flatten linear matmul __matmul__ __rmatmul__ mm bmm addmm baddbmm einsum tensordot conv1d "
+    "conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d instance_norm batch_norm "
+    "group_norm layer_norm rms_norm scaled_dot_product_attention repeat_interleave unbind "
+    "normalize max_pool1d adaptive_avg_pool1d adaptive_max_pool1d avg_pool1d interpolate "
+    "adaptive_avg_pool2d upsample view_as reshape_as expand_as channel_shuffle cosine_similarity"
 )
+ADAPTS = frozenset(_ADAPTING.split())
 """Functions of torch that read sizes off their tensors."""
 
 Before = Callable[[Frame, Notebook], None]
@@ -181,7 +185,11 @@ def _dims(index: tuple[Any, ...], ndim: int) -> list[tuple[int, int]]:
 
 
 def _is_mask(item: Any) -> bool:
-    return isinstance(item, Tensor) and item.dtype.is_floating_point is False and item.dtype.itemsize == 1
+    return (
+        isinstance(item, Tensor)
+        and item.dtype.is_floating_point is False
+        and item.dtype.itemsize == 1
+    )
 
 
 def _sliced(cut: slice, along: Ids, book: Notebook) -> None:
@@ -193,7 +201,9 @@ def _sliced(cut: slice, along: Ids, book: Notebook) -> None:
         parts = _equal_parts(end, along)
         if parts:
             _even(book, along, n // parts)
-    start, stop, _ = slice(*(None if e is None else int(e) for e in (cut.start, cut.stop))).indices(n)
+    start, stop, _ = slice(*(None if e is None else int(e) for e in (cut.start, cut.stop))).indices(
+        n
+    )
     for end, place in ((cut.start, start), (cut.stop, stop)):
         if not isinstance(end, int) or (int(end) >= n and not isinstance(end, Traced)):
             continue

@@ -82,7 +82,9 @@ def groups_of(trace: Trace) -> list[Group]:
     ]
     found = [group for group in found if any(m.axis.parameter for m in group.members)]
     place = {axis: i for i, axis in enumerate(trace.axes)}
-    return sorted(found, key=lambda g: (place[g.members[0].axis], int(g.members[0].positions[0, 0])))
+    return sorted(
+        found, key=lambda g: (place[g.members[0].axis], int(g.members[0].positions[0, 0]))
+    )
 
 
 def _members(trace: Trace) -> tuple[Ids, Ids, Ids]:
@@ -184,7 +186,10 @@ class Solver:
         sources: dict[Attr, int] = {}
         for again in (False, True):
             for number, equation in enumerate(self._equations):
-                for one, other in ((equation.left, equation.right), (equation.right, equation.left)):
+                for one, other in (
+                    (equation.left, equation.right),
+                    (equation.right, equation.left),
+                ):
                     if not isinstance(one, Attr) or one in values:
                         continue
                     known = {**self._old, **values} if again else values
@@ -231,7 +236,9 @@ def settle(trace: Trace) -> None:
 
 def why_broken(equation: Equation) -> str:
     """Return an equation that cannot hold, in words."""
-    attrs = sorted({str(x) for s in (equation.left, equation.right) for x in leaves(s) if isinstance(x, Attr)})
+    attrs = sorted(
+        {str(x) for s in (equation.left, equation.right) for x in leaves(s) if isinstance(x, Attr)}
+    )
     named = f" ({', '.join(attrs)})" if attrs else ""
     return f"a number that {equation.where} uses would not follow{named}"
 
@@ -247,4 +254,3 @@ def overlapping(groups: Iterable[Group], trace: Trace) -> dict[int, set[int]]:
             for one in owners:
                 found[one] |= owners - {one}
     return found
-

@@ -88,7 +88,9 @@ class Report:
     def __str__(self) -> str:
         before, after = self.parameters_before, self.parameters_after
         share = f" ({1 - after / before:.1%} fewer)" if before else ""
-        lines = [table(("channels of", "before", "after", "tensors", "why no more"), self._groups())]
+        lines = [
+            table(("channels of", "before", "after", "tensors", "why no more"), self._groups())
+        ]
         if self.stays:
             header = ("stays", "dim", "positions", "of", "why")
             lines += ["", table(header, _rows(self.stays))]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,8 +25,9 @@ from secateur.pruning.structure.apply import Kept, apply
 from secateur.pruning.structure.attention import close_heads, open_heads
 from secateur.pruning.structure.check import Call, check, masked
 from secateur.pruning.structure.choose import Choice, Wish, by_masks, by_score, masks_of
-from secateur.pruning.structure.groups import Group, Outcome, Solver, groups_of, settle, why_broken
-from secateur.pruning.structure.report import GroupReport, Part, Report, Stay, attach
+from secateur.pruning.structure.groups import Group
+from secateur.pruning.structure.plan import Plan
+from secateur.pruning.structure.report import Report, attach
 from secateur.pruning.structure.score import Scorer
 from secateur.pruning.structure.trace import Trace
 
@@ -48,70 +47,67 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
     generator: torch.Generator | None = None,
     inplace: bool = False,
 ) -> nn.Module:
-    """Remove whole channels, and return the smaller model; `structure.report` says what went.
+    """Remove whole channels for good; `structure.report(small)` says which, and why no more.
 
-    A channel goes with all that depends on it: rows of the weight that makes it, columns of those
-    that read it, its bias, its norm. Attention loses whole heads. What the smaller model computes
-    equals what the model would with all of those set to zero (`exact`), and that is checked on the
-    example inputs before it is handed out.
+    A channel goes with all that hangs on it: rows of the weight that makes it, columns of those
+    that read it, bias, norm; attention loses whole heads. The result equals the model with all of
+    that set to zero, which is checked on the example inputs. See docs/structure.md.
 
     Args:
-        model: any module that runs on the example inputs. It is run in eval mode.
-        masks: which channels go: those whose slice the masks remove in every weight that makes
-            them, or in every weight that reads them. Instead of `sparsity`.
-        example_inputs: a tensor, a tuple of arguments, a dict of keyword arguments, or a list of
-            such calls. Every path that the model takes in use should be taken.
-        sparsity: fraction of the channels of each group to remove, in [0, 1).
-        criterion: how much each weight matters. A channel's score is the mean over all weights
-            that go with it.
-        scope: who competes: the channels of one group ("layer"), or all of the model ("global").
-        round_to: what the widths left must be multiples of; fewer channels go, never more. None
-            means 8 with `sparsity`, 1 with `masks`. For N:M afterwards, a multiple of M.
+        model: any module. It is run in eval mode.
+        masks: which channels go: those with nothing left in every weight that makes them, or in
+            every weight that reads them. Instead of `sparsity`.
+        example_inputs: a tensor, a tuple of arguments, a dict of keywords, or a list of such calls.
+        sparsity: fraction of the channels to remove, in [0, 1).
+        criterion: how much each weight matters; a channel matters as the mean of its weights.
+        scope: who competes: channels of one group ("layer"), or of the whole model ("global").
+        round_to: widths left are rounded up to multiples of this; None: 8, or 1 with `masks`.
         targets: selectors of the layers whose output channels may go; None means all.
-        ignore: selectors of layers that stay just as they are.
-        exact: whether layer, group and RMS norms keep their statistics. False lets channels go
-            that they take their mean and variance over; the result is then no longer checked but
-            for its sizes.
+        ignore: selectors of layers to leave just as they are.
+        exact: False: channels may go that a norm takes its mean over, and nothing is compared.
         generator: for a criterion that draws.
-        inplace: whether to shrink `model` itself. It changes at the very end, or not at all.
+        inplace: shrink `model` itself: at the very end, or not at all.
 
     Returns:
-        the smaller model: a copy, unless `inplace`.
+        the smaller model, a copy unless `inplace`.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
-        ValueError: if an argument is out of range, both or neither of `masks` and `sparsity` are
-            given, or a selector matches nothing. The model is then as it was.
-        RuntimeError: if the smaller model does not give what it should. The model is as it was.
+        ValueError: if one is out of range, contradicts another, or matches nothing.
+        RuntimeError: if the result is not what it should be. The model is always as it was.
     """
-    if (masks is None) == (sparsity is None):
-        raise ValueError(
-            "shrink: wanted either masks or sparsity, got "
-            + ("both" if masks is not None else "neither, for example sparsity=0.5")
-        )
+    multiple = _round_to(masks, sparsity, round_to)
     recipe = Recipe.of(criterion, "unstructured", scope)
     fraction = 0.0 if sparsity is None else recipe.sparsity(sparsity)
-    multiple = _multiple(round_to, masks is None)
     stays = _stays(model, targets, ignore)
-    which = None if masks is None else masks_of(masks, model)
-    calls = _calls(example_inputs)
 
+    def choose(trace: Trace, groups: Sequence[Group]) -> Choice:
+        if masks is not None:
+            return by_masks(trace, groups, masks_of(masks, trace.model), multiple)
+        scorer = Scorer(trace.model, trace, recipe, generator)
+        return by_score(trace, groups, Wish(recipe.scope, fraction, multiple, scorer, stays))
+
+    small, made = _shrunk(model, _calls(example_inputs), choose, exact)
+    result = apply(model, made.kept) if inplace else small
+    attach(result, made)
+    return result
+
+
+def _shrunk(
+    model: nn.Module,
+    calls: Sequence[Call],
+    choose: Callable[[Trace, Sequence[Group]], Choice],
+    exact: bool,
+) -> tuple[nn.Module, Report]:
+    """Return a smaller copy, checked, and what was done."""
     small = copy.deepcopy(model)
     heads = dict(open_heads(small))
     trace = Trace(small, exact)
     for args, kwargs in calls:
         trace.run(args, kwargs)
-    settle(trace)
-
-    def choose(groups: Sequence[Group]) -> Choice:
-        if which is not None:
-            return by_masks(trace, groups, which, multiple)
-        scorer = Scorer(small, trace, recipe, generator)
-        return by_score(trace, groups, Wish(recipe.scope, fraction, multiple, scorer, stays))
-
-    groups, choice, outcome = _agreed(trace, choose)
-    kept = _kept(trace, choice.removed, outcome)
-    kept["heads"] = [n for n in heads if any(t.startswith(f"{n}." if n else "") for t in kept["tensors"])]
+    plan = Plan.of(trace, partial(choose, trace))
+    kept = plan.kept
+    kept["heads"] = [name for name in heads if _cut_inside(name, kept)]
     kept["attributes"] |= _no_nested(small, kept["heads"])
     reference = masked(small, kept)
     for name, module in heads.items():
@@ -120,19 +116,39 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
     before = _numbers(small)
     apply(small, kept)
     check(small, reference, calls, exact)
-    made = _report(trace, groups, choice, (before, _numbers(small)), kept)
-    result = apply(model, kept) if inplace else small
-    attach(result, made)
-    return result
+    return small, plan.report(before, _numbers(small))
 
 
-def _multiple(round_to: int | None, scored: bool) -> int:
+def _cut_inside(module: str, kept: Kept) -> bool:
+    prefix = f"{module}." if module else ""
+    return any(name.startswith(prefix) for name in kept["tensors"])
+
+
+def _no_nested(model: nn.Module, heads: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the attribute that keeps encoders from nesting tensors: HeadAttention takes none."""
+    return {
+        name: {"use_nested_tensor": False}
+        for name, module in model.named_modules()
+        if isinstance(module, nn.TransformerEncoder)
+        and any(head.startswith(f"{name}." if name else "") for head in heads)
+    }
+
+
+def _numbers(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def _round_to(masks: object, sparsity: object, round_to: object) -> int:
+    """Return what widths are rounded to."""
+    if (masks is None) == (sparsity is None):
+        came = "both" if masks is not None else "neither, for example sparsity=0.5"
+        raise ValueError(f"shrink: wanted either masks or sparsity, got {came}")
     if round_to is None:
-        return 8 if scored else 1
+        return 8 if masks is None else 1
     if isinstance(round_to, bool) or not isinstance(round_to, int):
         raise TypeError(f"round_to must be a whole number above 0, not {round_to!r}")
     if round_to < 1:
-        raise ValueError(f"round_to must be a whole number above 0, not {round_to}; 1 rounds nothing")
+        raise ValueError(f"round_to must be a whole number above 0, not {round_to}; 1 rounds none")
     return round_to
 
 
@@ -189,90 +205,3 @@ def _parameters(model: nn.Module, selectors: Selectors, argument: str) -> set[st
             raise ValueError(nothing_matched(argument, selector, model, names))
         found |= hits
     return found
-
-
-def _agreed(
-    trace: Trace, choose: Callable[[Sequence[Group]], Choice]
-) -> tuple[list[Group], Choice, Outcome]:
-    """Return groups, what goes of them, and the attributes: what cannot go together stays."""
-    while True:
-        groups = groups_of(trace)
-        choice = choose(groups)
-        outcome = Solver(trace).solve(choice.removed)
-        if not outcome.broken:
-            return groups, choice, outcome
-        why = why_broken(outcome.broken[0])
-        involved = outcome.involved or choice.removed
-        for group in groups:
-            if involved & set(group.atoms.tolist()):
-                trace.labels.fix(group.atoms, why)
-
-
-def _kept(trace: Trace, removed: frozenset[int], outcome: Outcome) -> Kept:
-    tensors: dict[str, list[list[int] | None]] = defaultdict(list)
-    sizes: dict[str, list[int]] = defaultdict(list)
-    for axis in trace.axes:
-        gone = trace.labels.gone(axis.labels, removed)
-        tensors[axis.name].append(np.flatnonzero(~gone).tolist() if gone.any() else None)
-        sizes[axis.name].append(len(gone))
-    changed = [name for name, dims in tensors.items() if any(d is not None for d in dims)]
-    attributes: dict[str, dict[str, Any]] = defaultdict(dict)
-    for attr, value in outcome.values.items():
-        if attr.at is None:
-            attributes[attr.module][attr.name] = value
-        else:
-            old = [int(n) for n in getattr(trace.names[attr.module], attr.name)]
-            attributes[attr.module].setdefault(attr.name, old)[attr.at] = value
-    scales = {}
-    for norm in trace.norms:
-        gone = trace.labels.gone(norm.labels, removed)
-        if gone.any():
-            module: Any = trace.names[norm.module]
-            share = len(gone) / (len(gone) - int(gone.sum()))
-            eps = torch.finfo(module.weight.dtype).eps if module.eps is None else module.eps
-            attributes[norm.module]["eps"] = eps * share
-            scales[f"{norm.module}.weight" if norm.module else "weight"] = math.sqrt(share)
-    return {
-        "tensors": {name: tensors[name] for name in changed},
-        "sizes": {name: sizes[name] for name in changed},
-        "attributes": dict(attributes),
-        "scales": scales,
-    }
-
-
-def _no_nested(model: nn.Module, heads: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the attribute that keeps encoders from nesting tensors, which fewer heads cannot take."""
-    return {
-        name: {"use_nested_tensor": False}
-        for name, module in model.named_modules()
-        if isinstance(module, nn.TransformerEncoder)
-        and any(head.startswith(f"{name}." if name else "") for head in heads)
-    }
-
-
-def _report(
-    trace: Trace,
-    groups: Sequence[Group],
-    choice: Choice,
-    numbers: tuple[int, int],
-    kept: Kept,
-) -> Report:
-    made = []
-    for group in groups:
-        left = len(group) - len(choice.removed & set(group.atoms.tolist()))
-        parts = tuple(
-            Part(m.axis.name, m.axis.dim, m.positions.shape[1]) for m in group.members
-        )
-        why = choice.why.get(group, "")
-        made.append(GroupReport(group.name, len(group), left, parts, why))
-    stays = []
-    for axis in trace.axes:
-        reasons = trace.labels.reasons(axis.labels)
-        if axis.parameter and len(axis.labels) > 1 and reasons:
-            why = max(reasons, key=lambda r: reasons[r])
-            stays.append(Stay(axis.name, axis.dim, sum(reasons.values()), len(axis.labels), why))
-    return Report(tuple(made), tuple(stays), *numbers, kept)
-
-
-def _numbers(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.parameters())

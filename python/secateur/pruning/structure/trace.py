@@ -33,7 +33,8 @@ from secateur.pruning.structure.ints import (
 from secateur.pruning.structure.labels import Ids, Labels
 from secateur.pruning.structure.ops import RULES, Call, Info, Unknown
 
-_SIZES = (torch.Tensor.shape.__get__, torch.Tensor.size)
+_SHAPE: Any = torch.Tensor.shape  # a descriptor, which the stubs take for a Size
+_SIZES = (_SHAPE.__get__, torch.Tensor.size)
 
 
 @dataclass(eq=False)
@@ -47,6 +48,8 @@ class Axis:
         parameter: whether it is a parameter, not a buffer.
         side: of a weight, "out" for the dimension its channels come out of, "in" for one that it
             reads them from, "" for others and for vectors.
+        channels: whether positions along it may be channels: of a parameter, and no place in a
+            convolution's kernel.
         read: whether the tensor was read while the model ran.
     """
 
@@ -55,6 +58,7 @@ class Axis:
     labels: Ids
     parameter: bool
     side: str = ""
+    channels: bool = False
     read: bool = False
 
 
@@ -102,18 +106,23 @@ class Trace:
         wide = parameter and sum(n > 1 for n in tensor.shape) > 1
         self.matrices[name] = wide
         axes = [
-            Axis(name, d, along, parameter, self._side(name, d) if wide else "")
+            Axis(name, d, along, parameter, *(self._side(name, d, wide) if parameter else ()))
             for d, along in enumerate(labels)
         ]
         self._axes_of[key] = axes
         self.axes += axes
 
-    def _side(self, name: str, dim: int) -> str:
+    def _side(self, name: str, dim: int, wide: bool) -> tuple[str, bool]:
         module = self.names[name.rpartition(".")[0]]
+        conv = isinstance(module, nn.modules.conv._ConvNd)
+        if conv and dim > 1:
+            return "", False
+        if not wide or (isinstance(module, nn.Embedding) and dim == 0):
+            return "", True
+        turned = module.transposed if conv else hasattr(module, "nf")  # Hugging Face's Conv1D
         if isinstance(module, nn.Embedding):
-            return ("", "out")[dim]
-        turned = isinstance(module, nn.modules.conv._ConvTransposeNd) or hasattr(module, "nf")
-        return "out" if dim == int(turned) else "in"
+            return "out", True
+        return "out" if dim == int(turned) else "in", True
 
     def info(self, tensor: Tensor) -> Info:
         """Return what is known of a tensor; of one not seen before, that nothing of it goes."""
@@ -155,7 +164,9 @@ class Trace:
         if self._hidden:
             return
         packet = func.overloadpacket.__name__
-        name = packet.rstrip("_") if packet.endswith("_") and not packet.startswith("__") else packet
+        name = (
+            packet.rstrip("_") if packet.endswith("_") and not packet.startswith("__") else packet
+        )
         outs = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         ins = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         adapts = self.frame.adapts
@@ -186,7 +197,9 @@ class Trace:
             return
         for old, new in zip(before.labels, info.labels, strict=True):
             self.labels.equate(old, new)
-        if written and any(old and not new for old, new in zip(before.zero, info.zero, strict=True)):
+        if written and any(
+            old and not new for old, new in zip(before.zero, info.zero, strict=True)
+        ):
             for other, known in self._infos.items():
                 if other[0] == key[0]:
                     known.zero = [False] * len(known.zero)
@@ -288,8 +301,8 @@ class Trace:
                     continue
                 traced = self._marked(name, word, value)
                 if traced is not None:
-                    kept.append((vars(module), word, value))
-                    vars(module)[word] = traced
+                    kept.append((module.__dict__, word, value))
+                    module.__dict__[word] = traced
         try:
             yield
         finally:
@@ -317,7 +330,6 @@ class Trace:
                 stack.callback(leave.remove)
             yield
 
-
     def _left(self, *_: Any) -> None:
         self.modules.pop()
 
@@ -338,7 +350,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 
 class _Ops(TorchDispatchMode):
     def __init__(self, trace: Trace) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = trace
 
     @classmethod

@@ -93,7 +93,9 @@ def convolution(call: Call) -> Sequence[Info]:
     return [out]
 
 
-def _grouped(call: Call, x: Info, weight: Info, groups: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _grouped(
+    call: Call, x: Info, weight: Info, groups: int
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return the labels of the outputs; whole groups go, or the same inputs of each group."""
     of_group, inside = call.labels.factors(x.labels[1], (groups, len(x.labels[1]) // groups))
     if call.args[6]:
@@ -133,5 +135,7 @@ def attention(call: Call) -> Sequence[Info]:
         call.fix(bias, [d for d in range(len(bias.labels)) if d != len(bias.labels) - 3], "a token")
         if len(bias.labels) >= 3 and len(bias.labels[-3]) > 1:
             call.labels.equate(q.labels[1], bias.labels[-3])
-    out = Info([q.labels[0], q.labels[1], q.labels[2], v.labels[3]], [True, v.zero[1], True, v.zero[3]])
+    out = Info(
+        [q.labels[0], q.labels[1], q.labels[2], v.labels[3]], [True, v.zero[1], True, v.zero[3]]
+    )
     return [out, *(Info.fixed(extra.shape) for extra in call.outs[1:])]

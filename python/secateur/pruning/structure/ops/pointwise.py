@@ -99,12 +99,10 @@ def mixes(call: Call) -> Sequence[Info]:
 
 @rule("addcmul", "addcdiv")
 def adds_products(call: Call) -> Sequence[Info]:
-    """a + b c or a + b / c, with a number before the second term."""
+    """A + b c or a + b / c, with a number before the second term."""
     divides = call.name == "addcdiv"
     return [
-        together(
-            call, call.args[:3], lambda z: z[0] and (z[1] if divides else bool(z[1] or z[2]))
-        )
+        together(call, call.args[:3], lambda z: z[0] and (z[1] if divides else bool(z[1] or z[2])))
     ]
 
 

@@ -19,7 +19,7 @@ def reduce(call: Call) -> Sequence[Info]:
     """Only a sum stays the same when what goes was zero."""
     x = call.of(0)
     dims = call.arg(2 if "norm" in call.name else 1, "dim")
-    if isinstance(dims, bool) or call.name in ("prod", "max", "min") and len(call.args) == 1:
+    if isinstance(dims, bool) or (call.name in ("prod", "max", "min") and len(call.args) == 1):
         dims = None
     if dims is None or dims == []:
         dims = list(range(len(x.labels)))

@@ -123,7 +123,9 @@ def cat(call: Call) -> Sequence[Info]:
     """Positions one after another along one dimension."""
     infos = [call.info(x) for x in call.args[0] if x.numel() or x.ndim > 1]
     dim = axis(call.arg(1, "dim", 0), len(infos[0].labels))
-    out = Info(list(infos[0].labels), [all(zeros) for zeros in zip(*(i.zero for i in infos), strict=True)])
+    out = Info(
+        list(infos[0].labels), [all(zeros) for zeros in zip(*(i.zero for i in infos), strict=True)]
+    )
     for d in range(len(out.labels)):
         for info in infos[1:] if d != dim else ():
             call.labels.equate(out.labels[d], info.labels[d])
@@ -146,7 +148,9 @@ def stack(call: Call) -> Sequence[Info]:
     return [Info(labels, zero)]
 
 
-@rule("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk")
+@rule(
+    "split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk"
+)
 def split(call: Call) -> Sequence[Info]:
     """One dimension cut; whoever calls it says what the cuts depend on."""
     x = call.of(0)
@@ -195,7 +199,11 @@ def index(call: Call) -> Sequence[Info]:
         dim, chosen = axis(call.args[1], len(x.labels)), call.args[2]
     else:
         tensors = [(d, t) for d, t in enumerate(call.args[1]) if isinstance(t, Tensor)]
-        if len(tensors) != 1 or tensors[0][1].is_floating_point() or tensors[0][1].dtype.itemsize == 1:
+        if (
+            len(tensors) != 1
+            or tensors[0][1].is_floating_point()
+            or tensors[0][1].dtype.itemsize == 1
+        ):
             raise Unknown
         dim, chosen = tensors[0]
     call.labels.fix(x.labels[dim], "picked one by one, by number")
