@@ -162,7 +162,11 @@ def written_to_zeros(m: nn.Module, y: Tensor) -> Tensor:
 
 
 def as_strided(m: nn.Module, y: Tensor) -> Tensor:
-    return y.contiguous().as_strided((len(y), 32), (32, 1))
+    return y.contiguous().as_strided((len(y), 16, 2), (32, 1, 16)).flatten(1)
+
+
+def turned_in_place(m: nn.Module, y: Tensor) -> Tensor:
+    return y.clone().t_().relu_().t_()
 
 
 def normed(m: nn.Module, y: Tensor) -> Tensor:
@@ -225,6 +229,7 @@ MAY_GO: dict[Callable[[nn.Module, Tensor], Tensor], bool] = {
     written_in_place: False,
     written_to_zeros: True,
     as_strided: False,
+    turned_in_place: True,
     normed: False,
     instance_normed: True,
     compared: True,

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 
 from secateur.pruning.running import evaluating, no_fused_attention
 from secateur.pruning.structure.apply import Kept
-from secateur.pruning.structure.trace import tensors_in
+from secateur.pruning.structure.models import tensors_in
 
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 

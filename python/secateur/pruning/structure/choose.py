@@ -132,17 +132,15 @@ def _emptied(group: Group, masks: Mapping[str, Tensor]) -> tuple[Flags, str]:
         axis = member.axis
         if not axis.side:
             continue
-        gone = np.zeros(len(group), np.bool_)
+        gone: Flags = np.zeros(len(group), np.bool_)
         if axis.name in masks:
             mask = masks[axis.name]
             dead = ~mask.movedim(axis.dim, 0).flatten(1).any(1)
-            gone = dead.cpu().numpy()[member.positions].all(1)
+            gone = np.logical_and.reduce(dead.cpu().numpy()[member.positions], axis=1)
         sides[axis.side].append(gone)
         (emptied if gone.any() else alive).append(axis.name)
-    goes: Flags = np.zeros(len(group), np.bool_)
-    for side in sides.values():
-        if side:
-            goes |= np.stack(side).all(0)
+    whole: list[Flags] = [np.logical_and.reduce(side) for side in sides.values() if side]
+    goes: Flags = np.logical_or.reduce([np.zeros(len(group), np.bool_), *whole])
     some = f"masks empty {', '.join(emptied)}, but not {', '.join(alive)}" if emptied else ""
     return goes, some
 

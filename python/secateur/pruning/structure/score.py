@@ -4,106 +4,144 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from secateur.pruning.recipe import Recipe
-from secateur.pruning.structure.groups import Group
+from secateur.pruning.criteria import Criterion, Evidence
+from secateur.pruning.structure.groups import Group, Member
 from secateur.pruning.structure.trace import Trace
-from secateur.pruning.targets import Target, select
+from secateur.pruning.targets import Layout, Target, select
 
 Vector = NDArray[np.float64]
+Pooling = float | Literal["mean", "sum", "net", "max", "first"]
 
 
 class Scorer:
-    """Scores of channels: the mean of the criterion's scores over every weight of every member.
+    """Scores of channels, from those of every weight of every member.
 
-    A mean, so that groups of many weights and of few may compete. A criterion with a `pool` of its
-    own is pooled by that: the exponent of a power mean, "net" (absolute value of the mean), or
-    "first" (of the first member alone). Vectors (biases, norms) have no score.
+    They are pooled as the criterion's `pooling` says: "mean", the default, so that groups of many
+    weights and of few may compete | "sum" | "net", the absolute value of the sum | "max" | a number
+    p, the power mean | "first", of one weight. Vectors (biases, norms) have no score.
+
+    Args:
+        trace: of the model.
+        criterion: how much each weight matters.
+        evidence: what it needs beside seeds, by parameter name; weights without have no score.
+        generator: where seeds come from; None means torch's default one.
     """
 
     def __init__(
-        self, model: nn.Module, trace: Trace, recipe: Recipe, generator: torch.Generator | None
+        self,
+        trace: Trace,
+        criterion: Criterion,
+        evidence: Mapping[str, Evidence] | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
-        self._trace = trace
-        self._recipe = recipe
+        self._criterion = criterion
+        self._evidence = evidence or {}
         self._generator = generator
-        self._pool: float | str = getattr(recipe.criterion, "pool", 1)
-        self._targets = _targets(model, trace, recipe)
+        self._pooling: Pooling = getattr(criterion, "pooling", "mean")
+        self._targets = targets_of(trace.model, trace)
         self._sums: dict[str, list[Vector]] = {}
 
     def scores(self, group: Group) -> Tensor:
-        """Return float64 [1, channels]."""
-        power = self._pool if not isinstance(self._pool, str) else 1
-        total, count = np.zeros(len(group)), 0
-        for member in group.members:
-            axis = member.axis
-            if axis.name not in self._targets:
-                continue
-            if self._pool == "first" and count:
-                break
-            sums = self._along(axis.name)[axis.dim]
-            taken = sums[member.positions]
-            if math.isinf(power):
-                total = np.maximum(total, taken.max(1))
-            else:
-                total += taken.sum(1)
-            count += member.positions.shape[1] * (self._numel(axis.name) // len(axis.labels))
-        if not count:
-            raise ValueError(
-                f"criterion {self._recipe.criterion.name!r} has no score for any weight that goes "
-                f"with the channels of {group.name!r}; leave them out with ignore=[...]"
-            )
-        if math.isinf(power):
-            return torch.from_numpy(total)[None]
-        mean = np.abs(total / count) if self._pool == "net" else total / count
-        return torch.from_numpy(mean ** (1 / power))[None]
+        """Return float64 [1, channels].
 
-    def _numel(self, name: str) -> int:
-        return self._targets[name].weight.numel()
+        Raises:
+            ValueError: if no weight of the group has a score, or one is NaN or -inf.
+        """
+        members = [m for m in group.members if self._has_score(m)]
+        if not members:
+            raise ValueError(
+                f"criterion {self._criterion.name!r} has no score for any weight that goes with "
+                f"the channels of {group.name!r}; leave that out with ignore=[...], or use "
+                'another criterion, for example criterion="magnitude"'
+            )
+        if self._pooling == "first":
+            members = members[:1]
+        each = [self._along(m.axis.name)[m.axis.dim][m.positions] for m in members]
+        if self._largest:
+            pooled = np.stack([values.max(1) for values in each]).max(0)
+        else:
+            pooled = np.stack([values.sum(1) for values in each]).sum(0)
+            count = sum(m.positions.shape[1] * self._slice(m) for m in members)
+            pooled = self._after(pooled, count)
+        return torch.from_numpy(pooled)[None]
+
+    @property
+    def _largest(self) -> bool:
+        return self._pooling == "max" or self._pooling == math.inf
+
+    def _after(self, total: Vector, count: int) -> Vector:
+        if self._pooling == "sum":
+            return total
+        if self._pooling == "net":
+            return np.abs(total)
+        mean = total / count
+        return mean if isinstance(self._pooling, str) else mean ** (1 / self._pooling)
+
+    def _has_score(self, member: Member) -> bool:
+        name = member.axis.name
+        if name not in self._targets:
+            return False
+        if getattr(self._criterion, "whole_rows", False) and member.axis.side != "out":
+            return False
+        return self._criterion.needs <= {"seed"} or name in self._evidence
+
+    def _slice(self, member: Member) -> int:
+        """Return how many weights one position of a member has."""
+        return self._targets[member.axis.name].weight.numel() // len(member.axis.labels)
 
     def _along(self, name: str) -> list[Vector]:
         """Return, for each dimension of a parameter, sums (or maxima) over all the others."""
         if name not in self._sums:
             target = self._targets[name]
-            evidence = self._recipe._evidence(self._generator)
-            score = target.from_matrix(self._recipe._score(target, evidence, None)).double()
-            power = self._pool if not isinstance(self._pool, str) else 1
-            if not math.isinf(power) and power != 1:
-                score = score**power
-            dims = range(score.ndim)
-            self._sums[name] = [
-                _reduced(score, [d for d in dims if d != dim], math.isinf(power)) for dim in dims
-            ]
+            matrix = target.matrix
+            score = self._criterion.score(matrix, self._known(name))
+            if score.shape != matrix.shape or not bool((score > -math.inf).all()):
+                raise ValueError(
+                    f"criterion {self._criterion.name!r}: wanted scores {list(matrix.shape)} for "
+                    f"{name!r}, without NaN and -inf, got {list(score.shape)} with "
+                    f"{int((~(score > -math.inf)).sum())} of those"
+                )
+            whole = target.from_matrix(score.double())
+            if not isinstance(self._pooling, str) and not self._largest:
+                whole = whole**self._pooling
+            self._sums[name] = [self._reduced(whole, dim) for dim in range(whole.ndim)]
         return self._sums[name]
 
+    def _reduced(self, score: Tensor, dim: int) -> Vector:
+        rows = score.movedim(dim, 0).flatten(1)
+        reduced = rows.amax(1) if self._largest else rows.sum(1)
+        return np.asarray(reduced.cpu().numpy(), np.float64)
 
-def _reduced(score: Tensor, dims: list[int], largest: bool) -> Vector:
-    if not dims:
-        return np.asarray(score.cpu().numpy(), np.float64)
-    reduced = score.amax(dims) if largest else score.sum(dims)
-    return np.asarray(reduced.cpu().numpy(), np.float64)
+    def _known(self, name: str) -> Evidence:
+        evidence = self._evidence.get(name, Evidence())
+        if "seed" not in self._criterion.needs:
+            return evidence
+        generator = self._generator or torch.default_generator
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        return Evidence(**{**vars(evidence), "seed": seed})
 
 
-def _targets(model: nn.Module, trace: Trace, recipe: Recipe) -> Mapping[str, Target]:
-    """Return the weights to score, by parameter name, each in the layout criteria expect.
+def targets_of(model: nn.Module, trace: Trace) -> dict[str, Target]:
+    """Return the weights that can be scored, by parameter name.
 
-    Weights of other modules (embeddings, transposed convolutions) are scored by criteria that look
-    at nothing but the weight.
+    Those of modules that `select` does not know (embeddings, transposed convolutions) too, as
+    matrices of their first dimension.
     """
     try:
         found = dict(select(model, [nn.Module]))
     except ValueError:
         found = {}
-    if recipe.criterion.needs <= {"seed"}:
-        modules = dict(model.named_modules())
-        for name, parameter in model.named_parameters():
-            if trace.matrices.get(name) and name not in found and parameter.is_floating_point():
-                owner, _, word = name.rpartition(".")
-                layout = "conv" if parameter.ndim > 2 else "out_in"
-                found[name] = Target(owner, modules[owner], word, layout)  # type: ignore[arg-type]
+    modules = dict(model.named_modules())
+    for name, parameter in model.named_parameters():
+        if trace.matrices.get(name) and name not in found and parameter.is_floating_point():
+            owner, _, word = name.rpartition(".")
+            layout: Layout = "conv" if parameter.ndim > 2 else "out_in"
+            found[name] = Target(owner, modules[owner], word, layout)
     return found

@@ -26,6 +26,7 @@ from secateur.pruning.structure.attention import close_heads, open_heads
 from secateur.pruning.structure.check import Call, check, masked
 from secateur.pruning.structure.choose import Choice, Wish, by_masks, by_score, masks_of
 from secateur.pruning.structure.groups import Group
+from secateur.pruning.structure.models import check_model
 from secateur.pruning.structure.plan import Plan
 from secateur.pruning.structure.report import Report, attach
 from secateur.pruning.structure.score import Scorer
@@ -84,9 +85,10 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
     def choose(trace: Trace, groups: Sequence[Group]) -> Choice:
         if masks is not None:
             return by_masks(trace, groups, masks_of(masks, trace.model), multiple)
-        scorer = Scorer(trace.model, trace, recipe, generator)
+        scorer = Scorer(trace, recipe.criterion, generator=generator)
         return by_score(trace, groups, Wish(recipe.scope, fraction, multiple, scorer, stays))
 
+    check_model(model)
     small, made = _shrunk(model, _calls(example_inputs), choose, exact)
     result = apply(model, made.kept) if inplace else small
     attach(result, made)

@@ -31,6 +31,7 @@ from secateur.pruning.structure.ints import (
     traced_in,
 )
 from secateur.pruning.structure.labels import Ids, Labels
+from secateur.pruning.structure.models import tensors_in, tensors_of
 from secateur.pruning.structure.ops import RULES, Call, Info, Unknown
 
 _SHAPE: Any = torch.Tensor.shape  # a descriptor, which the stubs take for a Size
@@ -93,24 +94,25 @@ class Trace:
         self._infos: dict[Any, Info] = {}
         self._axes_of: dict[Any, list[Axis]] = {}
         self._alive: list[Tensor] = []
-        for name, tensor in _tensors(model):
+        for name, tensor in tensors_of(model):
             self._enter(name, tensor)
 
     def _enter(self, name: str, tensor: Tensor) -> None:
-        key = _key(tensor)
-        if key in self._infos or not tensor.ndim or not tensor.numel():
+        if not tensor.ndim or not tensor.numel():
             return
-        parameter = isinstance(tensor, nn.Parameter)
-        labels = [self.labels.new(n) if n > 1 else np.zeros(n, np.int64) for n in tensor.shape]
-        self._infos[key] = Info(labels, [parameter] * tensor.ndim)
-        wide = parameter and sum(n > 1 for n in tensor.shape) > 1
-        self.matrices[name] = wide
-        axes = [
-            Axis(name, d, along, parameter, *(self._side(name, d, wide) if parameter else ()))
-            for d, along in enumerate(labels)
-        ]
-        self._axes_of[key] = axes
-        self.axes += axes
+        key, parameter = _key(tensor), isinstance(tensor, nn.Parameter)
+        if key in self._infos:  # another parameter on the same memory: cut alike
+            labels = self._infos[key].labels
+        else:
+            labels = [self.labels.new(n) if n > 1 else np.zeros(n, np.int64) for n in tensor.shape]
+            self._infos[key] = Info(labels, [parameter] * tensor.ndim)
+        self.matrices[name] = wide = parameter and sum(n > 1 for n in tensor.shape) > 1
+        for d, along in enumerate(labels):
+            axis = Axis(name, d, along, parameter)
+            if parameter:
+                axis.side, axis.channels = self._side(name, d, wide)
+            self._axes_of.setdefault(key, []).append(axis)
+            self.axes.append(axis)
 
     def _side(self, name: str, dim: int, wide: bool) -> tuple[str, bool]:
         module = self.names[name.rpartition(".")[0]]
@@ -159,19 +161,45 @@ class Trace:
         inside = self.modules[-1] if self.modules else ""
         return f"{self.frame.name.strip('_')} in {inside!r}" if inside else self.frame.name
 
-    def record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        """Say what one op does to the labels."""
+    def op(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one op, and say what it does to the labels."""
         if self._hidden:
-            return
+            return func(*args, **kwargs)
+        ins = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        # Looked up before the op runs: one such as as_strided_ changes what its operand is.
+        known = {id(x): (self.info(x), x.stride()) for x in ins if func._schema.is_mutable}
+        out = func(*args, **kwargs)
+        self._record(func, args, kwargs, out, known)
+        return out
+
+    def _record(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        out: Any,
+        known: dict[int, tuple[Info, tuple[int, ...]]],
+    ) -> None:
         packet = func.overloadpacket.__name__
         name = (
             packet.rstrip("_") if packet.endswith("_") and not packet.startswith("__") else packet
         )
         outs = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
-        ins = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-        adapts = self.frame.adapts
+
+        def info(x: Tensor) -> Info:
+            return known[id(x)][0] if id(x) in known else self.info(x)
+
         call = Call(
-            name, args, kwargs, outs, self.labels, self.info, self._demand, adapts, self.exact
+            name,
+            args,
+            kwargs,
+            outs,
+            self.labels,
+            info,
+            self._demand,
+            self.frame.adapts,
+            self.exact,
+            {i: stride for i, (_, stride) in known.items()},
         )
         infos = None
         if name in RULES.names() and func.namespace == "aten":
@@ -180,12 +208,12 @@ class Trace:
             except Unknown:
                 infos = None
         if infos is None:
-            for x in ins:
-                for along in self.info(x).labels:
+            for x in (x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)):
+                for along in info(x).labels:
                     self.labels.fix(along, f"the op {func} is not known")
             infos = [Info.fixed(x.shape) for x in outs]
-        for x, info in zip(outs, infos, strict=True):
-            self._learn(x, info, name != packet)
+        for x, found in zip(outs, infos, strict=True):
+            self._learn(x, found, name != packet)
 
     def _learn(self, x: Tensor, info: Info, written: bool = False) -> None:
         """File what is known of a result, which may be an operand written to."""
@@ -334,20 +362,6 @@ class Trace:
         self.modules.pop()
 
 
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors inside lists, tuples, mappings and plain objects."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
-    elif isinstance(value, list | tuple | set):
-        for item in value:
-            yield from tensors_in(item)
-    elif hasattr(value, "__dict__") and not isinstance(value, type | nn.Module):
-        yield from tensors_in(vars(value))
-
-
 class _Ops(TorchDispatchMode):
     def __init__(self, trace: Trace) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -360,9 +374,7 @@ class _Ops(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        self.trace.record(func, args, kwargs or {}, out)
-        return out
+        return self.trace.op(func, args, kwargs or {})
 
 
 class _Functions(TorchFunctionMode):
@@ -380,8 +392,3 @@ def _key(tensor: Tensor) -> tuple[Any, ...]:
     """Return what two tensors have in common that are the same elements, in the same order."""
     storage = tensor.untyped_storage().data_ptr()
     return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
-
-
-def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()

@@ -58,6 +58,7 @@ class Call:
         adapts: whether that function works the sizes out anew at each call. If not, sizes and
             places are as good as written in the code.
         exact: whether the results on what is left must not change.
+        strides: of the operands of an op that may write to them, before it ran, by their id.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Call:
     demand: Callable[[str, Ids], None]
     adapts: bool
     exact: bool
+    strides: dict[int, tuple[int, ...]]
 
     def arg(self, at: int, name: str, default: Any = None) -> Any:
         """Return one argument, by place or by name."""

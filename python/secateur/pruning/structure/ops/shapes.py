@@ -108,6 +108,18 @@ def expand(call: Call) -> Sequence[Info]:
     return [out]
 
 
+@rule("as_strided")
+def as_strided(call: Call) -> Sequence[Info]:
+    """The same elements in the same order, if only dimensions of size 1 get other strides."""
+    x, size, stride = call.of(0), call.args[1], call.args[2]
+    before = call.strides.get(id(call.args[0]), call.args[0].stride())
+    sizes = [len(along) for along in x.labels]
+    moved = any(n > 1 and old != new for n, old, new in zip(size, before, stride, strict=False))
+    if list(size) != sizes or moved or call.arg(3, "storage_offset"):
+        raise Unknown
+    return [Info(list(x.labels), list(x.zero))]
+
+
 @rule("repeat")
 def repeat(call: Call) -> Sequence[Info]:
     """Whole dimensions one after another."""
