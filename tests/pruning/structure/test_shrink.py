@@ -261,6 +261,23 @@ def test_a_wrong_result_is_never_handed_out(breaks: bool, says: str) -> None:
     assert all(torch.equal(model.state_dict()[k], v) for k, v in before.items())
 
 
+def test_it_says_how_far_it_is() -> None:
+    x, heard = torch.randn(2, 8), []
+    calls = [x, (x,)]
+    shrink(
+        mlp(8, 32, 4),
+        example_inputs=calls,
+        sparsity=0.5,
+        progress=lambda done, total, what: heard.append((done, total, what)),
+    )
+    assert heard == [
+        (0, 4, "watching call 1 of 2"),
+        (1, 4, "watching call 2 of 2"),
+        (2, 4, "choosing channels"),
+        (3, 4, "comparing with the masked model"),
+    ]
+
+
 def test_a_skeleton_of_other_sizes_is_refused() -> None:
     small = shrink(mlp(8, 32, 4), example_inputs=torch.randn(2, 8), sparsity=0.5)
     other = mlp(8, 24, 4)

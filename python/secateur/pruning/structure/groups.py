@@ -156,17 +156,21 @@ class Solver:
             for e in self._equations
         ]
         self._old = {attr: _now(trace, attr) for attrs in self._attrs for attr in attrs}
+        self._atoms = {
+            id(c): trace.labels.atoms_of(c.labels) for counts in self._counts for c in counts
+        }
 
     def solve(self, removed: frozenset[int]) -> Outcome:
         """Return what becomes of the attributes when the atoms `removed` go."""
         kept: dict[int, int] = {}
         touched: dict[int, frozenset[int]] = {}
         for count in (c for counts in self._counts for c in counts):
-            if id(count) not in kept:
-                gone = self._trace.labels.gone(count.labels, removed)
-                kept[id(count)] = len(gone) - int(gone.sum())
-                atoms = self._trace.labels.atoms_of(count.labels) if gone.any() else frozenset()
-                touched[id(count)] = atoms & removed
+            if id(count) in kept:
+                continue
+            kept[id(count)] = len(count.labels)
+            touched[id(count)] = self._atoms[id(count)] & removed
+            if touched[id(count)]:
+                kept[id(count)] -= int(self._trace.labels.gone(count.labels, removed).sum())
         values, sources = self._assign(kept)
         whole = {**self._old, **values}
         broken, involved = [], frozenset[int]()
@@ -225,13 +229,16 @@ def _now(trace: Trace, attr: Attr) -> int:
     return int(value if attr.at is None else value[attr.at])
 
 
-def settle(trace: Trace) -> None:
-    """Fix, one by one, the groups whose channels cannot go because some number would not follow."""
-    for group in groups_of(trace):
-        probe = frozenset((int(group.atoms[-1]),))
-        outcome = Solver(trace).solve(probe)
+def settle(trace: Trace) -> list[Group]:
+    """Fix groups whose channels cannot go because some number would not follow; return the rest."""
+    groups, solver = groups_of(trace), Solver(trace)
+    whole = True
+    for group in groups:
+        outcome = solver.solve(frozenset((int(group.atoms[-1]),)))
         if outcome.broken:
             trace.labels.fix(group.atoms, why_broken(outcome.broken[0]))
+            whole = False
+    return groups if whole else groups_of(trace)
 
 
 def why_broken(equation: Equation) -> str:

@@ -73,13 +73,17 @@ class Labels:
 
     def atoms_of(self, labels: Ids) -> frozenset[int]:
         """Return all atoms among `labels`."""
-        found = [self.atoms(int(label)) for label in np.unique(self.find(labels))]
-        return frozenset().union(*found)
+        unique = np.unique(self.find(labels))
+        mixed = self._compound[unique]
+        plain = frozenset(unique[~mixed & (unique != FIXED)].tolist())
+        return plain.union(*(self._parts[label] for label in unique[mixed].tolist()))
 
     def gone(self, labels: Ids, removed: frozenset[int]) -> NDArray[np.bool_]:
         """Return which positions go when the atoms `removed` go."""
         unique, inverse = np.unique(self.find(labels), return_inverse=True)
-        hit = np.array([bool(self.atoms(int(label)) & removed) for label in unique], np.bool_)
+        hit = np.isin(unique, np.fromiter(removed, np.int64, len(removed)))
+        for i in np.flatnonzero(self._compound[unique]):
+            hit[i] = not self._parts[int(unique[i])].isdisjoint(removed)
         return hit[inverse]
 
     def reasons(self, labels: Ids) -> dict[str, int]:
@@ -119,12 +123,13 @@ class Labels:
         free = (left != FIXED) & (right != FIXED)
         left, right = left[free], right[free]
         left, right = np.unique(np.stack((left, right)), axis=1)
-        if not (self._compound[left].any() or self._compound[right].any()):
-            for one, other in ((left, right), (right, left)):
-                if len(np.unique(one)) == len(one) and not np.isin(one, other).any():
-                    self._parent[one] = other
-                    self._changes += 1
-                    return
+        for one, other in ((left, right), (right, left)):
+            if self._compound[one].any() or len(np.unique(one)) < len(one):
+                continue
+            if self.atoms_of(other).isdisjoint(one.tolist()):
+                self._parent[one] = other
+                self._changes += 1
+                return
         for first, second in zip(left.tolist(), right.tolist(), strict=True):
             self._equate_one(first, second)
 

@@ -37,8 +37,7 @@ class Plan:
     @classmethod
     def of(cls, trace: Trace, choose: Callable[[Sequence[Group]], Choice]) -> Plan:
         """Return the plan of what `choose` wants; what cannot go together stays."""
-        settle(trace)
-        groups, choice, outcome = _agreed(trace, choose)
+        groups, choice, outcome = _agreed(trace, settle(trace), choose)
         return cls(trace, groups, choice, _kept(trace, choice.removed, outcome))
 
     def report(self, before: int, after: int) -> Report:
@@ -64,11 +63,10 @@ class Plan:
 
 
 def _agreed(
-    trace: Trace, choose: Callable[[Sequence[Group]], Choice]
+    trace: Trace, groups: list[Group], choose: Callable[[Sequence[Group]], Choice]
 ) -> tuple[list[Group], Choice, Outcome]:
     """Return groups, what goes of them, and the attributes: what cannot go together stays."""
     while True:
-        groups = groups_of(trace)
         choice = choose(groups)
         outcome = Solver(trace).solve(choice.removed)
         if not outcome.broken:
@@ -78,6 +76,7 @@ def _agreed(
         for group in groups:
             if involved & set(group.atoms.tolist()):
                 trace.labels.fix(group.atoms, why)
+        groups = groups_of(trace)
 
 
 def _kept(trace: Trace, removed: frozenset[int], outcome: Outcome) -> Kept:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from secateur.pruning.criteria import Criterion
 from secateur.pruning.masks import Masks
+from secateur.pruning.progress import Callback, Progress
 from secateur.pruning.recipe import Recipe
 from secateur.pruning.scopes import Scope
 from secateur.pruning.selectors import (
@@ -47,6 +48,7 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
     exact: bool = True,
     generator: torch.Generator | None = None,
     inplace: bool = False,
+    progress: Callback | None = None,
 ) -> nn.Module:
     """Remove whole channels for good; `structure.report(small)` says which, and why no more.
 
@@ -68,6 +70,7 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
         exact: False: channels may go that a norm takes its mean over, and nothing is compared.
         generator: for a criterion that draws.
         inplace: shrink `model` itself: at the very end, or not at all.
+        progress: called with (steps done, total, what comes next); None: a bar, on a terminal.
 
     Returns:
         the smaller model, a copy unless `inplace`.
@@ -88,8 +91,7 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
         scorer = Scorer(trace, recipe.criterion, generator=generator)
         return by_score(trace, groups, Wish(recipe.scope, fraction, multiple, scorer, stays))
 
-    check_model(model)
-    small, made = _shrunk(model, _calls(example_inputs), choose, exact)
+    small, made = _shrunk(model, _calls(example_inputs), choose, exact, progress)
     result = apply(model, made.kept) if inplace else small
     attach(result, made)
     return result
@@ -100,24 +102,30 @@ def _shrunk(
     calls: Sequence[Call],
     choose: Callable[[Trace, Sequence[Group]], Choice],
     exact: bool,
+    progress: Callback | None,
 ) -> tuple[nn.Module, Report]:
     """Return a smaller copy, checked, and what was done."""
+    check_model(model)
     small = copy.deepcopy(model)
     heads = dict(open_heads(small))
     trace = Trace(small, exact)
-    for args, kwargs in calls:
-        trace.run(args, kwargs)
-    plan = Plan.of(trace, partial(choose, trace))
-    kept = plan.kept
-    kept["heads"] = [name for name in heads if _cut_inside(name, kept)]
-    kept["attributes"] |= _no_nested(small, kept["heads"])
-    reference = masked(small, kept)
-    for name, module in heads.items():
-        if name not in kept["heads"]:
-            close_heads(module)
-    before = _numbers(small)
-    apply(small, kept)
-    check(small, reference, calls, exact)
+    with Progress(len(calls) + 2, progress) as steps:
+        for number, (args, kwargs) in enumerate(calls):
+            steps.step(f"watching call {number + 1} of {len(calls)}")
+            trace.run(args, kwargs)
+        steps.step("choosing channels")
+        plan = Plan.of(trace, partial(choose, trace))
+        kept = plan.kept
+        kept["heads"] = [name for name in heads if _cut_inside(name, kept)]
+        kept["attributes"] |= _no_nested(small, kept["heads"])
+        reference = masked(small, kept)
+        for name, module in heads.items():
+            if name not in kept["heads"]:
+                close_heads(module)
+        before = _numbers(small)
+        apply(small, kept)
+        steps.step("comparing with the masked model")
+        check(small, reference, calls, exact)
     return small, plan.report(before, _numbers(small))
 
 
