@@ -72,7 +72,8 @@ _ADAPTING = (
     "conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d instance_norm batch_norm "
     "group_norm layer_norm rms_norm scaled_dot_product_attention repeat_interleave unbind "
     "normalize max_pool1d adaptive_avg_pool1d adaptive_max_pool1d avg_pool1d interpolate "
-    "adaptive_avg_pool2d upsample view_as reshape_as expand_as channel_shuffle cosine_similarity"
+    "adaptive_avg_pool2d upsample view_as reshape_as expand_as channel_shuffle cosine_similarity "
+    "prelu outer inner bilinear"
 )
 ADAPTS = frozenset(_ADAPTING.split())
 """Functions of torch that read sizes off their tensors."""

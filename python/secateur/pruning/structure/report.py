@@ -119,6 +119,7 @@ def report(model: nn.Module) -> Report:
     return cast(Report, found)
 
 
-def attach(model: nn.Module, made: Report) -> None:
-    """Keep a report with its model, in place."""
+def attach(model: nn.Module, made: Report) -> nn.Module:
+    """Keep a report with its model, in place; return the model."""
     object.__setattr__(model, _ATTRIBUTE, made)
+    return model

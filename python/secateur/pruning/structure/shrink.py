@@ -82,19 +82,17 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
     """
     multiple = _round_to(masks, sparsity, round_to)
     recipe = Recipe.of(criterion, "unstructured", scope)
-    fraction = 0.0 if sparsity is None else recipe.sparsity(sparsity)
+    part = 0.0 if sparsity is None else recipe.sparsity(sparsity)
     stays = _stays(model, targets, ignore)
 
     def choose(trace: Trace, groups: Sequence[Group]) -> Choice:
         if masks is not None:
             return by_masks(trace, groups, masks_of(masks, trace.model), multiple)
         scorer = Scorer(trace, recipe.criterion, generator=generator)
-        return by_score(trace, groups, Wish(recipe.scope, fraction, multiple, scorer, stays))
+        return by_score(trace, groups, Wish(recipe.scope, part, multiple, scorer, stays))
 
     small, made = _shrunk(model, _calls(example_inputs), choose, exact, progress)
-    result = apply(model, made.kept) if inplace else small
-    attach(result, made)
-    return result
+    return attach(apply(model, made.kept) if inplace else small, made)
 
 
 def _shrunk(
