@@ -115,6 +115,14 @@ def by_the_width(m: nn.Module, y: Tensor) -> Tensor:
     return y / math.sqrt(y.shape[-1]) + m.width
 
 
+def by_the_number_of_elements(m: nn.Module, y: Tensor) -> Tensor:
+    return y / y.numel()
+
+
+def equal_to_a_float(m: nn.Module, y: Tensor) -> Tensor:
+    return y * 2 if m.width == 32.0 else y
+
+
 def softmaxed(m: nn.Module, y: Tensor) -> Tensor:
     return y.softmax(-1)
 
@@ -218,6 +226,8 @@ MAY_GO: dict[Callable[[nn.Module, Tensor], Tensor], bool] = {
     by_a_buffer: True,
     by_a_constant: False,
     by_the_width: False,
+    by_the_number_of_elements: False,
+    equal_to_a_float: True,
     softmaxed: False,
     centred: False,
     unit_length: False,  # it divides by copies, of which there must be as many as channels

@@ -249,6 +249,13 @@ def _repeated(frame: Frame, book: Notebook) -> None:
             number.freeze()
 
 
+def _counted(frame: Frame, book: Notebook) -> None:
+    """numel, len: a number of elements, which then goes who knows where."""
+    info = book.info(frame.args[0])
+    for along in info.labels[:1] if frame.name == "__len__" else info.labels:
+        book.labels.fix(along, f"their number is asked for by {frame.name.strip('_')}")
+
+
 def _by_rule(frame: Frame, book: Notebook) -> None:
     """Convolutions, group norm: what the rule of the op demands of the number of groups."""
     for number in traced_in((frame.args[3:6], frame.args[7:])):
@@ -263,6 +270,9 @@ _BEFORE: dict[str, Before] = {
     "layer_norm": normalised,
     "scaled_dot_product_attention": _attention,
     "repeat_interleave": _repeated,
+    "numel": _counted,
+    "nelement": _counted,
+    "__len__": _counted,
     "conv1d": _by_rule,
     "conv2d": _by_rule,
     "conv3d": _by_rule,

@@ -166,7 +166,7 @@ class Traced(int):
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, int):
-            return False
+            return isinstance(other, float) and self.freeze() == other
         same = int.__int__(self) == int.__int__(other)
         if same:
             self.note(self.expr, expression(other))

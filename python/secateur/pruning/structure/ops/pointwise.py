@@ -14,7 +14,7 @@ _KEEP_ZERO = (
     "relu gelu silu tanh hardswish leaky_relu elu celu mish neg abs sin erf sqrt clone _to_copy "
     "detach alias lift_fresh lift_fresh_copy sign floor ceil round trunc expm1 log1p asin atan tan "
     "sinh square hardshrink softshrink positive nan_to_num relu6 zeros_like contiguous dropout "
-    "native_dropout _conj zero"
+    "native_dropout zero"
 )
 _LOSE_ZERO = (
     "sigmoid exp exp2 cos cosh log log2 log10 rsqrt reciprocal hardsigmoid softplus "

@@ -203,7 +203,7 @@ def select(call: Call) -> Sequence[Info]:
     return [_taken(x, order) for _ in call.outs]
 
 
-@rule("index", "index_select", "gather_rows")
+@rule("index", "index_select")
 def index(call: Call) -> Sequence[Info]:
     """Positions along one dimension, chosen by a tensor."""
     x = call.of(0)
