@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from secateur.pruning import Masks, structure
+from secateur.pruning.criteria import Evidence
 from secateur.pruning.structure import shrink
 from tests.pruning.models import mlp
 from tests.pruning.structure.judge import assert_equal_to_masked
@@ -71,6 +73,31 @@ def test_a_criterion_may_pool_otherwise() -> None:
     assert rows(shrink(model, example_inputs=x, sparsity=0.6, round_to=1), "0.weight") == [1]
     small = shrink(model, example_inputs=x, sparsity=0.6, round_to=1, criterion=Squares())
     assert rows(small, "0.weight") == [0]
+
+
+class Told:
+    """A criterion that repeats the evidence it is given."""
+
+    name, needs = "told", frozenset({"told"})
+
+    def score(self, weight: Tensor, evidence: Facts) -> Tensor:
+        assert evidence.told is not None
+        return evidence.told
+
+
+@dataclass(frozen=True)
+class Facts(Evidence):
+    told: Tensor | None = None
+
+
+def test_evidence_is_handed_to_the_criterion() -> None:
+    model, x = mlp(3, 4, 2), torch.randn(2, 3)
+    told = torch.tensor([1.0, 4, 3, 2])[:, None].expand(4, 3)
+    ask = {"example_inputs": x, "sparsity": 0.5, "round_to": 1, "criterion": Told()}
+    small = shrink(model, evidence={"0.weight": Facts(told=told)}, **ask)
+    assert rows(small, "0.weight") == [1, 2]
+    with pytest.raises(ValueError, match="'told' looks at told, and has none"):
+        shrink(model, **ask)
 
 
 def test_globally_the_weaker_group_loses_more() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -56,10 +57,11 @@ class Scorer:
         """
         members = [m for m in group.members if self._has_score(m)]
         if not members:
+            needs = ", ".join(sorted(self._criterion.needs - {"seed"})) or "rows of weights"
             raise ValueError(
-                f"criterion {self._criterion.name!r} has no score for any weight that goes with "
-                f"the channels of {group.name!r}; leave that out with ignore=[...], or use "
-                'another criterion, for example criterion="magnitude"'
+                f"criterion {self._criterion.name!r} looks at {needs}, and has none for any weight "
+                f"that goes with the channels of {group.name!r}; give it with evidence=..., leave "
+                'them out with ignore=[...], or use criterion="magnitude"'
             )
         if self._pooling == "first":
             members = members[:1]
@@ -125,7 +127,7 @@ class Scorer:
             return evidence
         generator = self._generator or torch.default_generator
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        return Evidence(**{**vars(evidence), "seed": seed})
+        return replace(evidence, seed=seed)
 
 
 def targets_of(model: nn.Module, trace: Trace) -> dict[str, Target]:

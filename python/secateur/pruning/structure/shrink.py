@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.pruning.criteria import Criterion
+from secateur.pruning.criteria import Criterion, Evidence
 from secateur.pruning.masks import Masks
 from secateur.pruning.progress import Callback, Progress
 from secateur.pruning.recipe import Recipe
@@ -46,15 +46,15 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
     targets: Selectors | None = None,
     ignore: Selectors = (),
     exact: bool = True,
+    evidence: Mapping[str, Evidence] | None = None,
     generator: torch.Generator | None = None,
     inplace: bool = False,
     progress: Callback | None = None,
 ) -> nn.Module:
     """Remove whole channels for good; `structure.report(small)` says which, and why no more.
 
-    A channel goes with all that hangs on it: rows of the weight that makes it, columns of those
-    that read it, bias, norm; attention loses whole heads. The result equals the model with all of
-    that set to zero, which is checked on the example inputs. See docs/structure.md.
+    All that hangs on a channel goes with it; attention loses whole heads. The result equals the
+    model with all of that set to zero, checked on the example inputs: see docs/structure.md.
 
     Args:
         model: any module. It is run in eval mode.
@@ -68,6 +68,7 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
         targets: selectors of the layers whose output channels may go; None means all.
         ignore: selectors of layers to leave just as they are.
         exact: False: channels may go that a norm takes its mean over, and nothing is compared.
+        evidence: what the criterion needs beside seeds, by parameter name.
         generator: for a criterion that draws.
         inplace: shrink `model` itself: at the very end, or not at all.
         progress: called with (steps done, total, what comes next); None: a bar, on a terminal.
@@ -88,7 +89,7 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
     def choose(trace: Trace, groups: Sequence[Group]) -> Choice:
         if masks is not None:
             return by_masks(trace, groups, masks_of(masks, trace.model), multiple)
-        scorer = Scorer(trace, recipe.criterion, generator=generator)
+        scorer = Scorer(trace, recipe.criterion, evidence, generator)
         return by_score(trace, groups, Wish(recipe.scope, part, multiple, scorer, stays))
 
     small, made = _shrunk(model, _calls(example_inputs), choose, exact, progress)
