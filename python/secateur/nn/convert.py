@@ -103,7 +103,7 @@ def copied(model: nn.Module, memo: dict[int, object]) -> nn.Module:
 
 
 def carry_hooks(old: nn.Module, new: nn.Module, *, share: bool) -> None:
-    """Give `new` the hooks of `old`; torch.nn.utils.prune's own stay behind with its mask.
+    """Give `new` the hooks of `old`; those that put a mask on its weight stay behind with it.
 
     Args:
         old: has the hooks.
@@ -112,8 +112,15 @@ def carry_hooks(old: nn.Module, new: nn.Module, *, share: bool) -> None:
     """
     for name in HOOKS:
         hooks = getattr(old, name)
-        if hooks and not any(isinstance(h, BasePruningMethod) for h in hooks.values()):
+        left = [key for key, hook in hooks.items() if _puts_a_mask_on(hook)]
+        if left:
+            setattr(new, name, type(hooks)((k, h) for k, h in hooks.items() if k not in left))
+        elif hooks:
             setattr(new, name, hooks if share else copy.copy(hooks))
+
+
+def _puts_a_mask_on(hook: object) -> bool:
+    return isinstance(hook, BasePruningMethod) or getattr(hook, "of_the_dense_weight", False)
 
 
 def settle(model: nn.Module) -> None:
