@@ -124,4 +124,7 @@ def test_the_table() -> None:
         "0.weight     4x8    16  32    50.00%",
         "2.weight     2x4     4   8    50.00%",
         "in all              20  40    50.00%",
+        "notes:",
+        "0.bias  bias",
+        "2.bias  bias",
     ]

@@ -72,4 +72,6 @@ def test_the_table() -> None:
     assert str(verify(model, prune(model, 0.5))).splitlines() == [
         "parameter  zeros   of  sparsity  verdict",
         "0.weight      64  128    50.00%     good",
+        "notes:",
+        "0.bias  bias",
     ]

@@ -26,6 +26,7 @@ from secateur.pruning.recipe import Recipe
 from secateur.pruning.rounds import make_masks
 from secateur.pruning.scopes import Scope
 from secateur.pruning.selectors import Selectors
+from secateur.pruning.statuses import Status, Wish, listing, refuse_skips, statuses
 from secateur.pruning.targets import select
 
 ROWS = (1, 256)
@@ -67,10 +68,12 @@ class Plan:
     Attributes:
         layers: in the order of the model.
         rows: row counts predicted for.
+        statuses: what would become of every parameter of the model.
     """
 
     layers: tuple[PlannedLayer, ...]
     rows: tuple[int, ...]
+    statuses: tuple[Status, ...] = ()
 
     def __str__(self) -> str:
         times = [f"~ms at {rows} row{'s' * (rows != 1)}" for rows in self.rows]
@@ -94,7 +97,8 @@ class Plan:
             f"weights {bytes_text(before)} -> {bytes_text(after)}. Nothing has been changed. "
             "Times (~) are predicted for one thread, dense -> sparse; sc.convert measures."
         )
-        return table(header, body, left=(0, 1, len(header) - 1)) + "\n" + foot
+        made = table(header, body, left=(0, 1, len(header) - 1))
+        return "\n".join(filter(None, (made, listing(self.statuses), foot)))
 
 
 def plan(  # noqa: PLR0913  the same keywords as prune, and rows
@@ -110,6 +114,7 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
     calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
     loss: Loss | None = None,
     rows: Iterable[int] = ROWS,
+    strict: bool = False,
 ) -> Plan:
     """Predict what `prune` with these arguments and then `convert` would do; change nothing.
 
@@ -128,14 +133,17 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         loss: as for `prune`, and likewise.
         rows: row counts (tokens of a batch, flattened; of a convolution, pixels of y) to predict
             for.
+        strict: as for `prune`; a weight that the pattern does not fit is refused too.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
-        ValueError: if an argument makes no sense, or a pattern does not exist.
+        ValueError: if an argument makes no sense, a pattern does not exist, or `strict` and a
+            weight would be left out.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: wanted a torch.nn.Module, got {type(model).__name__}")
     counts = sites.checked_rows(rows)
+    made: dict[str, Tensor] = {}
     masks: dict[str, Tensor] = {}
     misfit: dict[str, str] = {}
     if sparsity is not None or pattern is not None or allocation != "uniform":
@@ -146,7 +154,11 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
         request = Request(
             recipe.criterion, model, found, calibration, loss, allocation=recipe.allocation
         )
-        masks, misfit = _pruned(recipe, request, sparsity)
+        made, misfit = _pruned(recipe, request, sparsity)
+        masks = {key: found[key].to_matrix(mask) for key, mask in made.items()}
+    told = statuses(model, made, Wish(targets, ignore, misfit))
+    if strict:
+        refuse_skips(told)
     layers: list[PlannedLayer] = []
     for site in sites.find(model, targets, ignore):
         if site.reason is not None:
@@ -154,13 +166,13 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
             continue
         for part in sites.parts(site, Seen(), counts):
             layers.append(_planned(part, site, masks.get(part.key), misfit.get(part.key), counts))
-    return Plan(tuple(layers), counts)
+    return Plan(tuple(layers), counts, told)
 
 
 def _pruned(
     recipe: Recipe, request: Request, sparsity: float | None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return masks [out, in], and why a target has none, both by parameter name.
+    """Return masks, and why a target has none, both by parameter name.
 
     Each layer keeps as many weights as with the masks that `prune` would make.
     """
@@ -178,8 +190,7 @@ def _pruned(
         recipe = replace(recipe, criterion=find_criterion("magnitude"))
         request = replace(request, criterion=recipe.criterion, calibration=None, loss=None)
     # A generator of its own: planning leaves torch's as it is.
-    made = make_masks(recipe, request, wanted, torch.Generator())
-    return {key: fitting[key].to_matrix(mask) for key, mask in made.items()}, misfit
+    return make_masks(recipe, request, wanted, torch.Generator()), misfit
 
 
 def _refused(site: Site, masks: Mapping[str, Tensor]) -> PlannedLayer:

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from secateur.pruning._bits import zero_bits_
 from secateur.pruning._shards import Parts, here, settle, whole
 from secateur.pruning._table import table
+from secateur.pruning.reparametrised import mask_of
 from secateur.pruning.selectors import Selectors
+from secateur.pruning.statuses import Status, Wish, listing, statuses
 from secateur.pruning.targets import select
 
 
@@ -50,6 +52,7 @@ class Masks(Mapping[str, Tensor]):
         masks: masks by parameter name.
         model: the model they belong to, for `apply_` and `attached`.
         origin: how they were made, if known; `verify` checks counts against it.
+        wish: what was asked for, if known; `report` says by it why a parameter was left out.
     """
 
     def __init__(
@@ -57,10 +60,12 @@ class Masks(Mapping[str, Tensor]):
         masks: Mapping[str, Tensor],
         model: nn.Module | None = None,
         origin: Origin | None = None,
+        wish: Wish | None = None,
     ) -> None:
         self._masks = {name: _checked(name, mask) for name, mask in masks.items()}
         self._model = None if model is None else weakref.ref(model)
         self._parts = Parts()
+        self._wish = wish
         self.origin = origin
 
     @classmethod
@@ -68,6 +73,8 @@ class Masks(Mapping[str, Tensor]):
         cls, model: nn.Module, targets: Selectors | None = None, ignore: Selectors = ()
     ) -> Masks:
         """Return masks of the zeros that the weights have now.
+
+        A weight behind another library's mask gives that mask, see `secateur.compat.adopt`.
 
         Args:
             model: any module.
@@ -77,8 +84,11 @@ class Masks(Mapping[str, Tensor]):
         Raises:
             ValueError: as `secateur.pruning.targets.select`.
         """
-        found = select(model, targets, ignore)
-        return cls({key: whole(t.weight) != 0 for key, t in found.items()}, model)
+        masks = {}
+        for key, target in select(model, targets, ignore, looking=True).items():
+            given = mask_of(target.module, target.parameter)
+            masks[key] = whole(target.weight) != 0 if given is None else given
+        return cls(masks, model, wish=Wish(targets, ignore))
 
     def __getitem__(self, name: str) -> Tensor:
         return self._masks[name]
@@ -123,6 +133,17 @@ class Masks(Mapping[str, Tensor]):
             raise ValueError("these masks have no model, or it is gone; give one: model=...")
         return model
 
+    def report(self, model: nn.Module | None = None) -> tuple[Status, ...]:
+        """Return what became of every parameter of the model, and why; counted, not asked.
+
+        Args:
+            model: where to look; None means the model the masks were made for. If there is none,
+                or it is gone, so is the report: ().
+        """
+        if model is None:
+            model = None if self._model is None else self._model()
+        return () if model is None else statuses(model, self, self._wish)
+
     def parameters(self, model: nn.Module | None = None) -> dict[str, nn.Parameter]:
         """Return the parameters that the masks belong to.
 
@@ -137,7 +158,10 @@ class Masks(Mapping[str, Tensor]):
         named = dict(model.named_parameters(remove_duplicate=False))
         for name, mask in self._masks.items():
             if name not in named:
-                raise ValueError(f"the model has no parameter {name!r}, which is masked")
+                raise ValueError(
+                    f"the model has no parameter {name!r}, which is masked; if another library "
+                    "has pruned it, make it plain: secateur.compat.adopt(model)"
+                )
             if named[name].shape != mask.shape:
                 wanted, came = list(mask.shape), list(named[name].shape)
                 raise ValueError(f"the mask of {name!r} is {wanted}, the parameter is {came}")
@@ -212,7 +236,7 @@ class Masks(Mapping[str, Tensor]):
 
     def __getstate__(self) -> dict[str, Any]:
         # A weak reference cannot be pickled; a copy has no model until it is given one.
-        return {**self.__dict__, "_model": None}
+        return {**self.__dict__, "_model": None, "_wish": None}
 
     def __str__(self) -> str:
         rows = [
@@ -224,7 +248,8 @@ class Masks(Mapping[str, Tensor]):
             for name, mask in self._masks.items()
         ]
         rows.append(("in all", "", *_counts(self.kept, self.total)))
-        return table(("parameter", "shape", "kept", "of", "sparsity"), rows)
+        made = table(("parameter", "shape", "kept", "of", "sparsity"), rows)
+        return "\n".join(filter(None, (made, listing(self.report()))))
 
     def __repr__(self) -> str:
         made = f", {self.origin}" if self.origin else ""

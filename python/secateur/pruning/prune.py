@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.pruning._shards import whole
 from secateur.pruning.allocation import Allocation, Named, Wanted
 from secateur.pruning.calibration import Loss
-from secateur.pruning.criteria import AnyCriterion
+from secateur.pruning.criteria import AnyCriterion, Criterion
 from secateur.pruning.evidence import Request
 from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern
@@ -18,7 +19,8 @@ from secateur.pruning.recipe import Recipe
 from secateur.pruning.rounds import make_masks
 from secateur.pruning.scopes import Scope
 from secateur.pruning.selectors import Selectors
-from secateur.pruning.targets import select
+from secateur.pruning.statuses import Wish, refuse_skips
+from secateur.pruning.targets import Target, select
 
 
 def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision of the user's)
@@ -34,6 +36,7 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
     calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
     loss: Loss | None = None,
     generator: torch.Generator | None = None,
+    strict: bool = False,
 ) -> Masks:
     """Set the weights that matter least to zero, in place; the parameters stay what they are.
 
@@ -43,7 +46,8 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
 
     Of n competing weights n - round(sparsity * n) are kept, halves rounded to even. Among equal
     scores the lowest index is kept. Of a pattern of blocks, channels and the like, these are
-    counted and not their weights.
+    counted and not their weights. What is zero already goes first, whatever the criterion says, so
+    that pruning a second time removes among what is left.
 
     Args:
         model: any module.
@@ -72,9 +76,10 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
             batch as it comes. With neither loss nor calibration such a criterion takes the
             parameters' `.grad`.
         generator: for a criterion that draws; on any device.
+        strict: refuse to leave out a weight that is prunable unless the selectors say so.
 
     Returns:
-        the masks, by parameter name.
+        the masks, by parameter name; `print` says what became of every parameter, and why.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
@@ -89,9 +94,28 @@ def prune(  # noqa: PLR0913  (keywords of the front door; each is one decision o
         recipe.allocation.check(model, list(found.values()), rest=sparsity is not None)
     wanted = recipe.drawn(wanted, found, generator)
     request = Request(
-        recipe.criterion, model, found, calibration, loss, allocation=recipe.allocation
+        recipe.criterion,
+        model,
+        found,
+        calibration,
+        loss,
+        masks=_left(recipe.criterion, found),
+        allocation=recipe.allocation,
     )
     made = make_masks(recipe, request, wanted, generator)
-    masks = Masks(made, model, recipe.origin(wanted, found, made))
+    masks = Masks(made, model, recipe.origin(wanted, found, made), Wish(targets, ignore))
+    if strict:
+        refuse_skips(masks.report())
     masks.apply_()
     return masks
+
+
+def _left(criterion: Criterion, targets: Mapping[str, Target]) -> dict[str, Tensor] | None:
+    """Return what is not removed yet; None where the criterion itself puts zeros last.
+
+    A weight that is zero throughout has not been pruned.
+    """
+    if getattr(criterion, "by_weight", False):
+        return None
+    alive = {key: whole(target.weight) != 0 for key, target in targets.items()}
+    return {key: mask if bool(mask.any()) else ~mask for key, mask in alive.items()}

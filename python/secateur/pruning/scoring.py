@@ -89,7 +89,8 @@ class UnitScores:
     def _gone(self, like: Tensor, removed: Tensor | None = None) -> Tensor:
         removed = self.removed if removed is None else removed
         assert removed is not None
-        return self.pattern.to_units(removed.to(like), self.target.shape, "max") > 0
+        # A unit is gone with its last weight.
+        return self.pattern.to_units((~removed).to(like), self.target.shape, "max") == 0
 
     def _score(self, weight: Tensor) -> Tensor:
         """Return the criterion's scores of `weight`, [out, in] or some of its rows."""

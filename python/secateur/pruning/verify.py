@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from secateur.pruning._shards import whole
+from secateur.pruning._shards import settle, whole
 from secateur.pruning._table import table
 from secateur.pruning.masks import Masks
 from secateur.pruning.patterns import Pattern, find_pattern
 from secateur.pruning.scopes import SCOPES
-from secateur.pruning.targets import Target, select
+from secateur.pruning.statuses import Status, listing, refuse_skips
+from secateur.pruning.targets import Target, named
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,12 @@ class Report:
     """The findings about a model; `print` shows a table.
 
     Attributes:
-        findings: one per parameter.
+        findings: one per masked parameter.
+        statuses: of every parameter of the model, masked or not.
     """
 
     findings: tuple[Finding, ...]
+    statuses: tuple[Status, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -58,10 +61,17 @@ class Report:
             (f.name, str(f.zeros), str(f.total), _percent(f), "; ".join(f.faults) or "good")
             for f in self.findings
         ]
-        return table(("parameter", "zeros", "of", "sparsity", "verdict"), rows)
+        found = table(("parameter", "zeros", "of", "sparsity", "verdict"), rows)
+        return "\n".join(filter(None, (found, listing(self.statuses))))
 
 
-def verify(model: nn.Module, masks: Masks | None = None, pattern: str | None = None) -> Report:
+def verify(
+    model: nn.Module,
+    masks: Masks | None = None,
+    pattern: str | None = None,
+    *,
+    strict: bool = False,
+) -> Report:
     """Check that removed weights are zero, the pattern holds, and the counts are exact.
 
     Args:
@@ -69,16 +79,25 @@ def verify(model: nn.Module, masks: Masks | None = None, pattern: str | None = N
         masks: what should be zero. None: the zeros there are, so that only `pattern` can fail.
         pattern: what to hold the weights to, for example "2:4"; None: what the masks were made
             with. A weight that is zero without being removed does no harm.
+        strict: as in `prune`.
 
     Returns:
         the report; it raises nothing until `.require()` is called.
 
     Raises:
-        ValueError: if the pattern is unknown, or the masks do not belong to the model.
+        ValueError: if the pattern is unknown, the masks do not belong to the model, or `strict`
+            and a weight was left out.
     """
     masks = masks if masks is not None else Masks.from_model(model)
-    masks.parameters(model)
-    targets = select(model, list(masks))
+    settle(model)
+    targets = named(model, masks)
+    for key, target in targets.items():
+        if target.weight.shape != masks[key].shape:
+            wanted_shape, came = list(masks[key].shape), list(target.weight.shape)
+            raise ValueError(f"the mask of {key!r} is {wanted_shape}, the parameter is {came}")
+    found = masks.report(model)
+    if strict:
+        refuse_skips(found)
     wanted = find_pattern(pattern or (masks.origin.pattern if masks.origin else "unstructured"))
     miscounts = _miscounts(masks, targets)
     return Report(
@@ -94,7 +113,8 @@ def verify(model: nn.Module, masks: Masks | None = None, pattern: str | None = N
                 ),
             )
             for key, target in targets.items()
-        )
+        ),
+        found,
     )
 
 
@@ -111,6 +131,8 @@ def _alive(target: Target, mask: Tensor) -> list[str]:
 
 def _broken(target: Target, mask: Tensor, pattern: Pattern) -> list[str]:
     """Return what is wrong if the weights that are not zero break the pattern."""
+    if target.layout == "flat":
+        return []
     alive = target.matrix != 0
     if pattern.sparsity is None:
         # A weight that is kept, and happens to be zero, does not break its unit.
@@ -128,6 +150,7 @@ def _miscounts(masks: Masks, targets: Mapping[str, Target]) -> dict[str, list[st
     units = {
         key: pattern.to_units(target.to_matrix(masks[key]).float(), target.shape) > 0
         for key, target in targets.items()
+        if target.layout != "flat"
     }
     # The groups of N:M are rows of units, so the row scope is what counts them.
     scope = SCOPES.get(origin.scope if pattern.kept_per_row is None else "row")()

@@ -22,6 +22,7 @@ from secateur.pruning.recipe import Recipe
 from secateur.pruning.rounds import require_reusable
 from secateur.pruning.scopes import Scope
 from secateur.pruning.selectors import Selectors
+from secateur.pruning.statuses import Wish
 from secateur.pruning.targets import select
 from secateur.training._history import History
 from secateur.training.attach import Attachment
@@ -113,7 +114,7 @@ class GradualPruner:
             key: torch.ones(target.weight.shape, dtype=torch.bool, device=target.weight.device)
             for key, target in self._targets.items()
         }
-        self._masks = Masks(everything, model, self._recipe.origin(0.0))
+        self._masks = Masks(everything, model, self._recipe.origin(0.0), Wish(targets, ignore))
         self._attachment = Attachment(self._masks, optimizer)
         self._history = History(self._recipe.criterion, self._targets) if remembers else None
         if self._history is not None:
