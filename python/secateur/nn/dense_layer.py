@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.nn.masked_linear import MaskedLinear
+from secateur.pruning import reparametrised
 
 LINEAR = "nn.Linear or Hugging Face Conv1D"
 SUPPORTED = "nn.Linear, nn.Conv2d, nn.Conv1d or Hugging Face Conv1D"
@@ -142,12 +143,7 @@ def _tensor(module: nn.Module, name: str) -> tuple[Tensor | None, Tensor | None]
     """Return the tensor `name` as the forward sees it, and the mask that the module has for it."""
     if name == "weight" and isinstance(module, MaskedLinear):
         return module.weight.detach(), module.mask
-    original = getattr(module, f"{name}_orig", None)
-    mask = getattr(module, f"{name}_mask", None)
-    if isinstance(original, Tensor) and isinstance(mask, Tensor):
-        return (original * mask).detach(), mask != 0
-    tensor = getattr(module, name)
-    return (None if tensor is None else tensor.detach()), None
+    return reparametrised.current(module, name), reparametrised.mask_of(module, name)
 
 
 def read(module: nn.Module) -> DenseLayer:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from secateur.pruning import reparametrised
+
 
 def why_not(attention: nn.MultiheadAttention) -> str | None:
     """Return why `attention` has no drop-in here, or None if it has."""
@@ -30,10 +32,11 @@ def projections(attention: nn.MultiheadAttention, shared: Sequence[int]) -> list
     weight = attention.in_proj_weight
     if weight is not None:
         trains = weight.requires_grad
-        weights = list(weight.detach().chunk(3))
+        weights = list(now(attention, "in_proj_weight").detach().chunk(3))
     else:
-        weights = [attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight]
-        trains = any(weight.requires_grad for weight in weights)
+        names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+        weights = [now(attention, name) for name in names]
+        trains = any(getattr(attention, name).requires_grad for name in names)
         shared = (1, 1, 1)
     biases: Sequence[Tensor | None] = (None, None, None)
     if attention.in_proj_bias is not None:
@@ -46,6 +49,14 @@ def projections(attention: nn.MultiheadAttention, shared: Sequence[int]) -> list
         layers.append(layer.requires_grad_(trains))
         start += count
     return layers
+
+
+def now(module: nn.Module, name: str) -> Tensor:
+    """Return a weight; behind another library's mask, what the next forward pass makes of it."""
+    weight = module._parameters.get(name)
+    found = reparametrised.current(module, name) if weight is None else weight
+    assert found is not None
+    return found
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:

@@ -140,7 +140,7 @@ def parts(site: Site, seen: Seen, extra: Sequence[int]) -> list[Part]:
     if not isinstance(module, nn.MultiheadAttention):
         return [Part(site.name, f"{prefix}weight", module, linear(rows))]
     layers = projections.projections(module, seen.shared or (3,))
-    out = projections.plain_linear(module.out_proj.weight, module.out_proj.bias)
+    out = projections.plain_linear(projections.now(module.out_proj, "weight"), module.out_proj.bias)
     key_rows = frozenset(seen.key_rows) | frozenset(extra)
     keys = ["in_proj_weight"] * len(layers)
     if module.in_proj_weight is None:
