@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from secateur.compat import torch_prune
 from secateur.pruning import Masks, prune, schedules
 from secateur.pruning._shards import here, whole
 from secateur.training import GradualPruner, RigL, Set, attached
@@ -188,6 +189,13 @@ class Wide(nn.Module):
         return answer
 
 
+def spread(model: Wide) -> Wide:
+    mesh = init_device_mesh("cpu", (WORLD,))
+    for part in (model.first, model.second, model):
+        fully_shard(part, mesh=mesh)
+    return model
+
+
 def adaptive_optimizers(rank: int) -> None:
     """AdamW and Adafactor on whole weights and on shards, clipped."""
     for shard in (False, True):
@@ -196,11 +204,7 @@ def adaptive_optimizers(rank: int) -> None:
                 continue  # torch's does not run on shards: DTensor refuses its norms in place
             torch.manual_seed(0)
             model = Wide()
-            if shard:
-                mesh = init_device_mesh("cpu", (WORLD,))
-                for part in (model.first, model.second, model):
-                    fully_shard(part, mesh=mesh)
-            runs = model if shard else DistributedDataParallel(model)
+            runs = spread(model) if shard else DistributedDataParallel(model)
             optimizer = OPTIMIZERS[kind](model.parameters())
             torch.manual_seed(rank)
             runs(torch.randn(4, 8)).square().sum().backward()
@@ -216,6 +220,34 @@ def adaptive_optimizers(rank: int) -> None:
                     assert_held(held.masks, optimizer, model)
 
 
+def under_torchs_names(rank: int) -> None:
+    """A loop that knows nothing of masks: the forward pass never sees a removed weight."""
+    for shard in (False, True):
+        torch.manual_seed(0)
+        model = Wide()
+        torch_prune.l1_unstructured(model.first, "weight", 0.5)
+        removed = ~model.first.weight_mask
+        runs = spread(model) if shard else DistributedDataParallel(model)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        x = torch.eye(8)
+        for _ in range(3):
+            optimizer.zero_grad()
+            runs(x).square().sum().backward()
+            optimizer.step()
+        assert bool(whole(model.first.weight)[removed].any()), "nothing came back to be removed"
+        kept = [whole(p).clone() for p in model.parameters()]
+        kept[0].masked_fill_(removed, 0)
+        hidden = torch.relu(nn.functional.linear(x, kept[0], kept[1]))
+        assert torch.equal(runs(x), nn.functional.linear(hidden, kept[2], kept[3]))
+        torch_prune.masks(model).apply_()
+        assert not bool(whole(model.first.weight)[removed].any())
+
+
+def in_two(rank: int) -> None:
+    adaptive_optimizers(rank)
+    under_torchs_names(rank)
+
+
 @pytest.mark.slow
-def test_adaptive_optimizers_in_two_processes(tmp_path: Path) -> None:
-    in_two_processes(adaptive_optimizers, tmp_path)
+def test_adaptive_optimizers_and_torchs_names_in_two_processes(tmp_path: Path) -> None:
+    in_two_processes(in_two, tmp_path)
