@@ -54,7 +54,8 @@ def bound(node: Node, fetch: Fetch) -> Tensor:
     if node.target is torch.ops.aten.clone.default:
         return torch.zeros(())  # nothing was computed anew
     if node.target is torch.ops.aten.conv2d.default:
-        return _of_dense(*(fetch(a) if isinstance(a, Node) else a for a in node.args))
+        given: Any = [fetch(a) if isinstance(a, Node) else a for a in node.args]
+        return _of_dense(*given)
     layer = read(node)
     if layer is None and act_of(node) is not None:
         (before,) = node.all_input_nodes

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from secateur.planning.fuse._capture import capture
-from secateur.planning.observe import calls, evaluating, no_fused_attention
+from secateur.planning.observe import calls
 from secateur.planning.permute._changes import Change, Fold, Gather, make
 from secateur.planning.permute._report import Line, Permutation
 from secateur.planning.permute._spaces import Graph, Space, Stuck
 from secateur.planning.permute.search import Found, kept, row_bound, search
-from secateur.planning.progress import Callback, Progress
 from secateur.planning.stopwatch import compare
 from secateur.pruning.criteria import CRITERIA, Criterion, Evidence
 from secateur.pruning.patterns import Pattern, find_pattern
 from secateur.pruning.patterns.nm import NM
+from secateur.pruning.progress import Callback, Progress
+from secateur.pruning.running import evaluating, no_fused_attention
 from secateur.pruning.selectors import Selectors
 from secateur.pruning.targets import Target, select
 

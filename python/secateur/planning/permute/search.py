@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from secateur.ops import nm_regroup as regroup
 from secateur.ops.nm_regroup import LARGEST_M, LARGEST_SCORE, ROW_MULTIPLE
+from secateur.ops.nm_regroup import nm_regroup as regroup
 
 Note = Callable[[float], None]
 """Told from time to time which share of the work is done."""
