@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -159,14 +159,22 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
     told = statuses(model, made, Wish(targets, ignore, misfit))
     if strict:
         refuse_skips(told)
-    layers: list[PlannedLayer] = []
-    for site in sites.find(model, targets, ignore):
-        if site.reason is not None:
-            layers.append(_refused(site, masks))
-            continue
-        for part in sites.parts(site, Seen(), counts):
-            layers.append(_planned(part, site, masks.get(part.key), misfit.get(part.key), counts))
+    layers = [
+        layer
+        for site in sites.find(model, targets, ignore)
+        for layer in _layers_of(site, masks, misfit, counts)
+    ]
     return Plan(tuple(layers), counts, told)
+
+
+def _layers_of(
+    site: Site, masks: Mapping[str, Tensor], misfit: Mapping[str, str], counts: tuple[int, ...]
+) -> Iterator[PlannedLayer]:
+    if site.reason is not None:
+        yield _refused(site, masks)
+        return
+    for part in sites.parts(site, Seen(), counts):
+        yield _planned(part, site, masks.get(part.key), misfit.get(part.key), counts)
 
 
 def _pruned(

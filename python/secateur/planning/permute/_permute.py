@@ -51,7 +51,7 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
     gather at run time is offered, with what it takes, and put in if asked for.
 
     Call it before `prune`. Method: Pool and Yu, "Channel Permutations for N:M Sparsity", NeurIPS
-    2021; the search differs, see `secateur.ops.nm_regroup`.
+    2021, with another search, `secateur.ops.nm_regroup`.
 
     Args:
         model: any module that torch.export captures.
@@ -61,8 +61,8 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
         criterion: how much each weight matters, one that looks at weights alone.
         targets: which layers to do it for, as in `prune`; others follow where they must.
         ignore: which layers not to do it for.
-        gather: put a `PermutedInput` before each layer that nothing could be folded for, and that
-            gains by it. Parameters below it are then called "<layer>.layer.<parameter>".
+        gather: put a `PermutedInput` before each layer that gains and could not be folded; its
+            parameters are then called "<layer>.layer.<parameter>".
         generator: for the search, on the CPU; None means torch's default one.
         progress: called with (layers done, all, name); None: a bar after two seconds.
 
@@ -71,9 +71,8 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
 
     Raises:
         TypeError: if an argument is of the wrong kind.
-        ValueError: if the pattern is not N:M, the criterion wants more than weights, a selector
-            matches nothing, or the model cannot be captured or would compute something else. The
-            model is then as it was.
+        ValueError: if the pattern is not N:M, the criterion wants more than weights, or the model
+            cannot be captured or would compute something else; the model is then as it was.
     """
     job = _Job(_nm(pattern), _criterion(criterion), generator)
     found = select(model, targets, ignore)
@@ -82,10 +81,9 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
     with Progress(len(found), progress) as bar:
         lines, folds = _folds(graph, found, job, bar)
         gathers = _gathers(graph, found, job, bar, lines)
-    changes: list[Change] = list(folds)
-    if gather:
-        changes += [Gather(model, found[key], *order) for key, order in gathers.items()]
-        lines |= {key: replace(lines[key], status="gathered") for key in gathers}
+    put_in = gathers if gather else {}
+    lines |= {key: replace(lines[key], status="gathered") for key in put_in}
+    changes: list[Change] = [*folds, *(Gather(model, found[k], *put_in[k]) for k in put_in)]
     make(changes, lambda: _check(before, _outputs(model, example_inputs)))
     for fold in folds:
         lines |= {key: job.folded(lines[key], found[key], fold.space) for key in fold.keys}

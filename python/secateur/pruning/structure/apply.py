@@ -36,9 +36,13 @@ _WIDTHS: tuple[tuple[type[nn.Module], dict[str, int]], ...] = (
 def apply(model: nn.Module, kept: Mapping[str, Any]) -> nn.Module:
     """Cut a model to the slices that are kept, in place; return it.
 
-    >>> small = shrink(model, sparsity=0.5, example_inputs=x)
+    >>> from secateur.pruning import structure
+    >>> def make_model() -> nn.Module:
+    ...     return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    >>> small = structure.shrink(make_model(), sparsity=0.5, example_inputs=torch.ones(1, 8))
     >>> fresh = structure.apply(make_model(), structure.report(small).kept)
     >>> fresh.load_state_dict(small.state_dict())
+    <All keys matched successfully>
 
     Args:
         model: of the sizes that the model had before it was shrunk.
