@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from secateur.pruning import Masks, structure
-from secateur.pruning.criteria import Evidence
+from secateur.pruning.criteria import CRITERIA
+from secateur.pruning.evidence import reads
 from secateur.pruning.structure import shrink
 from tests.pruning.models import mlp
 from tests.pruning.structure.judge import assert_equal_to_masked
@@ -75,29 +75,39 @@ def test_a_criterion_may_pool_otherwise() -> None:
     assert rows(small, "0.weight") == [0]
 
 
-class Told:
-    """A criterion that repeats the evidence it is given."""
+@pytest.mark.parametrize("name", CRITERIA.names())
+def test_every_criterion_chooses_channels(name: str) -> None:
+    criterion = CRITERIA.get(name)()
+    if hasattr(criterion, "draw") or "history" in criterion.needs:
+        pytest.skip("it draws its own count, or needs a training run")
+    first, last = nn.Conv2d(2, 16, 1), nn.Conv2d(16, 3, 1)
+    model = nn.Sequential(first, nn.BatchNorm2d(16), nn.ReLU(), last, nn.BatchNorm2d(3))
+    x = torch.randn(4, 2, 3, 3)
+    given = {
+        "calibration": [x],
+        "loss": lambda model, batch: model(batch).square().mean(),
+    }
+    small = shrink(
+        model.eval(),
+        example_inputs=x,
+        sparsity=0.5,
+        criterion=criterion,
+        **{word: given[word] for word in reads(criterion)},
+    )
+    assert small[0].out_channels == 8
+    assert_equal_to_masked(small, model, (x,))
 
-    name, needs = "told", frozenset({"told"})
 
-    def score(self, weight: Tensor, evidence: Facts) -> Tensor:
-        assert evidence.told is not None
-        return evidence.told
-
-
-@dataclass(frozen=True)
-class Facts(Evidence):
-    told: Tensor | None = None
-
-
-def test_evidence_is_handed_to_the_criterion() -> None:
-    model, x = mlp(3, 4, 2), torch.randn(2, 3)
-    told = torch.tensor([1.0, 4, 3, 2])[:, None].expand(4, 3)
-    ask = {"example_inputs": x, "sparsity": 0.5, "round_to": 1, "criterion": Told()}
-    small = shrink(model, evidence={"0.weight": Facts(told=told)}, **ask)
-    assert rows(small, "0.weight") == [1, 2]
-    with pytest.raises(ValueError, match="'told' looks at told, and has none"):
-        shrink(model, **ask)
+def test_inputs_that_are_large_keep_their_channels() -> None:
+    model = mlp(3, 4, 2)
+    with torch.no_grad():
+        model[0].weight.copy_(torch.diag(torch.tensor([1.0, 1, 1, 1]))[:, :3] + 0.1)
+        model[2].weight.fill_(1)
+    x = torch.eye(3) * torch.tensor([1.0, 100, 10])
+    ask = {"example_inputs": x, "sparsity": 0.75, "round_to": 1}
+    assert rows(shrink(model, criterion="wanda", calibration=[x], **ask), "0.weight") == [1]
+    with pytest.raises(ValueError, match="reads no batches"):
+        shrink(model, calibration=[x], **ask)
 
 
 def test_globally_the_weaker_group_loses_more() -> None:

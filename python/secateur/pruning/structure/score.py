@@ -60,8 +60,8 @@ class Scorer:
             needs = ", ".join(sorted(self._criterion.needs - {"seed"})) or "rows of weights"
             raise ValueError(
                 f"criterion {self._criterion.name!r} looks at {needs}, and has none for any weight "
-                f"that goes with the channels of {group.name!r}; give it with evidence=..., leave "
-                'them out with ignore=[...], or use criterion="magnitude"'
+                f"that goes with the channels of {group.name!r}; leave them out with ignore=[...], "
+                'or use criterion="magnitude"'
             )
         if self._pooling == "first":
             members = members[:1]

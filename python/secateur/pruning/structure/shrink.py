@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from secateur.pruning.calibration import Loss
 from secateur.pruning.criteria import Criterion, Evidence
+from secateur.pruning.evidence import Request, check_given, gather
 from secateur.pruning.masks import Masks
 from secateur.pruning.progress import Callback, Progress
 from secateur.pruning.recipe import Recipe
@@ -32,6 +34,7 @@ from secateur.pruning.structure.plan import Plan
 from secateur.pruning.structure.report import Report, attach
 from secateur.pruning.structure.score import Scorer
 from secateur.pruning.structure.trace import Trace
+from secateur.pruning.targets import select
 
 
 def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision of the user's)
@@ -46,20 +49,19 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
     targets: Selectors | None = None,
     ignore: Selectors = (),
     exact: bool = True,
-    evidence: Mapping[str, Evidence] | None = None,
+    calibration: Iterable[Any] | Mapping[str, Any] | Tensor | None = None,
+    loss: Loss | None = None,
     generator: torch.Generator | None = None,
     inplace: bool = False,
     progress: Callback | None = None,
 ) -> nn.Module:
     """Remove whole channels for good; `structure.report(small)` says which, and why no more.
 
-    All that hangs on a channel goes with it; attention loses whole heads. The result equals the
-    model with all of that set to zero, checked on the example inputs: see docs/structure.md.
+    The result equals `model` with all that goes set to zero; that is checked (docs/structure.md).
 
     Args:
         model: any module. It is run in eval mode.
-        masks: which channels go: those with nothing left in every weight that makes them, or in
-            every weight that reads them. Instead of `sparsity`.
+        masks: which channels go: those that all their makers, or all their readers, have lost.
         example_inputs: a tensor, a tuple of arguments, a dict of keywords, or a list of such calls.
         sparsity: fraction of the channels to remove, in [0, 1).
         criterion: how much each weight matters; a channel matters as the mean of its weights.
@@ -68,7 +70,8 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
         targets: selectors of the layers whose output channels may go; None means all.
         ignore: selectors of layers to leave just as they are.
         exact: False: channels may go that a norm takes its mean over, and nothing is compared.
-        evidence: what the criterion needs beside seeds, by parameter name.
+        calibration: batches for a criterion that looks at inputs or gradients, as in `prune`.
+        loss: (model, batch) -> scalar, for one that looks at gradients, as in `prune`.
         generator: for a criterion that draws.
         inplace: shrink `model` itself: at the very end, or not at all.
         progress: called with (steps done, total, what comes next); None: a bar, on a terminal.
@@ -77,14 +80,14 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
         the smaller model, a copy unless `inplace`.
 
     Raises:
-        TypeError: if an argument is of the wrong kind.
-        ValueError: if one is out of range, contradicts another, or matches nothing.
+        ValueError: if an argument is out of range, contradicts another, or matches nothing.
         RuntimeError: if the result is not what it should be. The model is always as it was.
     """
     multiple = _round_to(masks, sparsity, round_to)
     recipe = Recipe.of(criterion, "unstructured", scope)
     part = 0.0 if sparsity is None else recipe.sparsity(sparsity)
     stays = _stays(model, targets, ignore)
+    evidence = _evidence(model, ignore, recipe.criterion, calibration, loss)
 
     def choose(trace: Trace, groups: Sequence[Group]) -> Choice:
         if masks is not None:
@@ -94,6 +97,20 @@ def shrink(  # noqa: PLR0913  (keywords of the front door; each is one decision 
 
     small, made = _shrunk(model, _calls(example_inputs), choose, exact, progress)
     return attach(apply(model, made.kept) if inplace else small, made)
+
+
+def _evidence(
+    model: nn.Module,
+    ignore: Selectors,
+    criterion: Criterion,
+    calibration: object,
+    loss: Loss | None,
+) -> dict[str, Evidence]:
+    """Return what the criterion needs beside seeds, by parameter name."""
+    if criterion.needs <= {"seed"}:
+        check_given(Request(criterion, model, {}, calibration, loss))
+        return {}
+    return gather(Request(criterion, model, select(model, None, ignore), calibration, loss))
 
 
 def _shrunk(
