@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -147,9 +148,7 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
     masks: dict[str, Tensor] = {}
     misfit: dict[str, str] = {}
     if sparsity is not None or pattern is not None or allocation != "uniform":
-        recipe = Recipe.of(
-            criterion, "unstructured" if pattern is None else pattern, scope, allocation
-        )
+        recipe = Recipe.of(criterion, pattern or "unstructured", scope, allocation)
         found = select(model, targets, ignore)
         request = Request(
             recipe.criterion, model, found, calibration, loss, allocation=recipe.allocation
@@ -159,12 +158,9 @@ def plan(  # noqa: PLR0913  the same keywords as prune, and rows
     told = statuses(model, made, Wish(targets, ignore, misfit))
     if strict:
         refuse_skips(told)
-    layers = [
-        layer
-        for site in sites.find(model, targets, ignore)
-        for layer in _layers_of(site, masks, misfit, counts)
-    ]
-    return Plan(tuple(layers), counts, told)
+    found_sites = sites.find(model, targets, ignore)
+    layers = (_layers_of(site, masks, misfit, counts) for site in found_sites)
+    return Plan(tuple(chain.from_iterable(layers)), counts, told)
 
 
 def _layers_of(

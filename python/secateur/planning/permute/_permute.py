@@ -37,7 +37,7 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
     generator: torch.Generator | None = None,
     progress: Callback | None = None,
 ) -> Permutation:
-    """Permute channels inside the model, in place, so that pruning to N:M will lose less.
+    """Permute channels inside the model, in place: pruning to N:M will then lose less.
 
     >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
     >>> print(permute_(model, torch.randn(2, 8))["2.weight"].status)
@@ -45,13 +45,11 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
 
     The inputs of a layer are permuted by permuting what writes them: rows of the layers before,
     and normalisations between. So the model computes what it did, but for the order in which sums
-    are added up, and takes no longer. Layers that read the same channels share one permutation;
-    heads of an attention share one inside the head. Where channels are an input or an output of
-    the model, or pass an op that is not known to keep them apart, nothing can be folded: there a
-    gather at run time is offered, with what it takes, and put in if asked for.
-
-    Call it before `prune`. Method: Pool and Yu, "Channel Permutations for N:M Sparsity", NeurIPS
-    2021, with another search, `secateur.ops.nm_regroup`.
+    are added up, and takes no longer. Layers that read the same channels share one permutation,
+    heads of an attention one inside the head. Where channels are an input or an output of the
+    model, or pass an op that is not known to keep them apart, a gather at run time is offered, with
+    what it takes. Call it before `prune`. Method: Pool and Yu, "Channel Permutations for N:M
+    Sparsity", NeurIPS 2021, with another search, `secateur.ops.nm_regroup`.
 
     Args:
         model: any module that torch.export captures.
@@ -59,8 +57,7 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
             is run on it before and after.
         pattern: "N:M", N kept of every M.
         criterion: how much each weight matters, one that looks at weights alone.
-        targets: which layers to do it for, as in `prune`; others follow where they must.
-        ignore: which layers not to do it for.
+        targets, ignore: which layers to do it for; others follow where they must.
         gather: put a `PermutedInput` before each layer that gains and could not be folded; its
             parameters are then called "<layer>.layer.<parameter>".
         generator: for the search, on the CPU; None means torch's default one.
@@ -82,7 +79,7 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
         lines, folds = _folds(graph, found, job, bar)
         gathers = _gathers(graph, found, job, bar, lines)
     put_in = gathers if gather else {}
-    lines |= {key: replace(lines[key], status="gathered") for key in put_in}
+    lines |= {k: replace(lines[k], status="gathered") for k in put_in}
     changes: list[Change] = [*folds, *(Gather(model, found[k], *put_in[k]) for k in put_in)]
     make(changes, lambda: _check(before, _outputs(model, example_inputs)))
     for fold in folds:
