@@ -137,3 +137,30 @@ def test_a_layer_that_starts_at_zero_is_not_a_pruned_one() -> None:
     draws = torch.Generator().manual_seed(0)
     mask = sc.prune(layer, 0.5, criterion="random", generator=draws)["weight"]
     assert 0 < int(mask[:32].sum()) < 2048, "not by index: random"
+
+
+@pytest.mark.parametrize("criterion", ["wanda", "ria", "taylor", "snip", "synflow", "movement"])
+def test_a_criterion_without_what_it_looks_at(criterion: str) -> None:
+    model = mlp(16, 10, 4)
+    before = state(model)
+    with pytest.raises(ValueError, match=rf"{criterion}.*(calibration|GradualPruner|\.grad)"):
+        sc.prune(model, 0.5, criterion=criterion)
+    assert_same(model, before)
+
+
+def test_a_unit_is_gone_only_if_all_of_it_is_zero() -> None:
+    layer = nn.Linear(8, 4)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([4.0, 3.0, 2.0, 1.0])[:, None].expand(4, 8))
+        layer.weight[0, 0] = 0
+        layer.weight[3] = 0
+    masks = sc.prune(layer, 0.5, criterion="random", pattern="channels")
+    assert not bool(masks["weight"][3].any()), "it was removed before"
+    layer.weight.data[:] = torch.tensor([4.0, 3.0, 2.0, 1.0])[:, None]
+    layer.weight.data[0, 0] = 0
+    assert sc.prune(layer, 0.5, pattern="channels")["weight"].all(1).tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -1,4 +1,4 @@
-"""What pruning and converting would do to each layer: predicted, nothing is changed."""
+"""What prune and convert would do: predicted. size: the front door says what its keywords mean."""
 
 from __future__ import annotations
 
