@@ -53,11 +53,11 @@ def permute_(  # noqa: PLR0913  (keywords of the front door; each is one decisio
 
     Args:
         model: any module that torch.export captures.
-        example_inputs: a tensor; a tuple of arguments; or a dict of keyword arguments. The model
-            is run on it before and after.
+        example_inputs: a tensor, a tuple of arguments, or a dict of keyword arguments.
         pattern: "N:M", N kept of every M.
         criterion: how much each weight matters, one that looks at weights alone.
-        targets, ignore: which layers to do it for; others follow where they must.
+        targets: which layers to do it for, as in `prune`; others follow where they must.
+        ignore: which not.
         gather: put a `PermutedInput` before each layer that gains and could not be folded; its
             parameters are then called "<layer>.layer.<parameter>".
         generator: for the search, on the CPU; None means torch's default one.
