@@ -15,8 +15,9 @@ from secateur.nn import (
     SparseMultiheadAttention,
     to_dense,
 )
-from secateur.planning import convert, explain, fuse, plan
-from secateur.pruning import Masks, prune, schedules, verify
+from secateur.planning import convert, explain, fuse, permute_, plan
+from secateur.pruning import Masks, criteria, prune, schedules, structure, verify
+from secateur.pruning.structure import shrink
 from secateur.training import GradualPruner
 
 __all__ = [
@@ -28,13 +29,17 @@ __all__ = [
     "SparseLinear",
     "SparseMultiheadAttention",
     "convert",
+    "criteria",
     "explain",
     "fuse",
     "load",
+    "permute_",
     "plan",
     "prune",
     "save",
     "schedules",
+    "shrink",
+    "structure",
     "to_dense",
     "verify",
 ]
