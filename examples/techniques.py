@@ -27,11 +27,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import secateur as sc
+from secateur.planning.permute import permute_
 from secateur.pruning.allocation import ALLOCATIONS
 from secateur.pruning.criteria import CRITERIA
 from secateur.pruning.patterns import PATTERNS
 from secateur.pruning.schedules import SCHEDULES
 from secateur.pruning.scopes import SCOPES
+from secateur.pruning.structure import shrink
 from secateur.training import RigL, Set, Snapshot, soft_targets
 
 SPARSITY = 0.9
@@ -188,6 +190,28 @@ def training(lab: Lab) -> Iterator[Row]:
     yield distillation(lab)
 
 
+def structure(lab: Lab) -> Iterator[Row]:
+    """Channels removed for good, and channels put in another order before N:M."""
+    start, model = time.perf_counter(), lab.copy().eval()
+    before = sum(p.numel() for p in model.parameters())
+    small = shrink(model, example_inputs=lab.x[:2], sparsity=0.5, ignore=IGNORE)
+    pruned = lab.accuracy(small)
+    lab.train(small, lab.healing)
+    sparsity = 1 - sum(p.numel() for p in small.parameters()) / before
+    seconds = time.perf_counter() - start
+    yield Row("structure", "shrink", sparsity, pruned, lab.accuracy(small), seconds)
+
+    start, model = time.perf_counter(), lab.copy().eval()
+    draws = torch.Generator().manual_seed(0)
+    permute_(model, lab.x[:2], pattern="2:4", ignore=IGNORE, generator=draws)
+    masks = sc.prune(model, pattern="2:4", ignore=IGNORE)
+    pruned = lab.accuracy(model)
+    lab.heal(model, masks)
+    seconds = time.perf_counter() - start
+    healed = lab.accuracy(model)
+    yield Row("structure", "2:4 permuted", masks.sparsity, pruned, healed, seconds)
+
+
 PARTS: dict[str, Callable[[Lab], Iterator[Row]]] = {
     "dense": dense_baseline,
     "criterion": criteria,
@@ -196,6 +220,7 @@ PARTS: dict[str, Callable[[Lab], Iterator[Row]]] = {
     "allocation": allocations,
     "schedule": schedules,
     "training": training,
+    "structure": structure,
 }
 
 
@@ -210,10 +235,14 @@ def write(path: Path, rows: list[Row], header: str) -> None:
         said += f"{row.healed:.3f} after training."
         marker = f"<!-- measured: {row.part} {row.name} -->"
         text = re.sub(r".*" + re.escape(marker), lambda _, m=marker, s=said: f"{s} {m}", text)
-    table = "\n".join(["```text", header, *map(str, rows), "```"])
     begin, end = "<!-- table: begin -->", "<!-- table: end -->"
     before, _, rest = text.partition(begin)
-    text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    old, _, after = rest.partition(end)
+    measured = {row.part for row in rows}
+    lines = [line for line in old.splitlines() if line.split(" ")[0] in PARTS.keys() - measured]
+    lines = sorted([*lines, *map(str, rows)], key=lambda line: [*PARTS].index(line.split(" ")[0]))
+    table = "\n".join(["```text", header, *lines, "```"])
+    text = f"{before}{begin}\n{table}\n{end}{after}"
     path.write_text(text)
 
 
@@ -223,7 +252,11 @@ def main() -> None:
         "--quick", action="store_true", help="few digits, one epoch: only to see that it runs"
     )
     parser.add_argument("--only", choices=PARTS, help="one part alone")
-    parser.add_argument("--write", type=Path, help="a page to put the results into")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        help="a page to put the results into; of other parts it keeps what is there",
+    )
     arguments = parser.parse_args()
     lab = Lab(arguments.quick)
     header = f"{'':<12} {'':<22} sparsity    at once   healed    time"

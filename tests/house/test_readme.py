@@ -81,7 +81,13 @@ def test_shell_lines_run(line: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("[!_]*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, id=p.stem, marks=[pytest.mark.slow] * (p.stem == "techniques"))
+        for p in sorted((ROOT / "examples").glob("[!_]*.py"))
+    ],
+)
 def test_examples_run(path: Path, tmp_path: Path) -> None:
     quick = ["--quick"] if '"--quick"' in path.read_text() else []
     done = subprocess.run(
