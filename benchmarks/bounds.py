@@ -1,4 +1,4 @@
-"""The least time a sparse linear layer can take on a probed machine. Pure arithmetic.
+"""The least time a sparse layer can take on a probed machine. Pure arithmetic.
 
 Two bounds hold for the kernels here: loads from L1 (with many rows, every FMA reads its tokens
 from memory), and bytes that must come from the level where they lie. The larger one binds.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from benchmarks.cases import Case
+from benchmarks.cases import Measured
 from benchmarks.roofline import Roofline
 
 TILE = 64
@@ -35,7 +35,7 @@ class Work:
 
     nonzeros: int
     weight_bytes: int
-    case: Case
+    case: Measured
 
     @property
     def flops(self) -> int:
@@ -50,8 +50,7 @@ class Work:
     @property
     def bytes_moved(self) -> int:
         """The packed weight, x and y, each once."""
-        case = self.case
-        return self.weight_bytes + 4 * case.rows * (case.in_features + case.out_features)
+        return self.weight_bytes + 4 * self.case.elements
 
 
 @dataclass(frozen=True)

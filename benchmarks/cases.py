@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 SHAPES = ((3072, 768), (768, 3072), (768, 768), (4096, 4096), (11008, 4096))
 """(out_features, in_features) of the full run and of the targets."""
@@ -13,12 +14,46 @@ ROWS = (1, 16, 256, 1024)
 QUICK_ROWS = (256, 1)
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 PATTERNS = ("csr", "2:4")
+FREE = ("csr", "rows")
+"""Patterns of any sparsity: single weights, or whole outputs and whole inputs."""
 VALUES = ("fp32", "bf16", "fp16", "int8")
 """Types of the packed values; x and y are fp32. int8 values have a scale for each row."""
 
 COLD_BYTES = 64 << 20
 """A dense weight of this size or more is taken from DRAM in a real model, so all candidates of
 its case rotate over copies that together exceed the caches."""
+
+
+class Measured(Protocol):
+    """What bounds, reports and records ask of a case, of a linear layer or a convolution."""
+
+    @property
+    def label(self) -> str:
+        """The case in a word or five."""
+
+    @property
+    def column(self) -> str:
+        """Of the target table."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The case as columns of a CSV file."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of x: tokens, or pixels of y."""
+
+    @property
+    def weights(self) -> int:
+        """Weights of the dense layer."""
+
+    @property
+    def elements(self) -> int:
+        """Numbers of x and y."""
+
+    @property
+    def cold(self) -> bool:
+        """Whether the weights are read from DRAM at every call."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +64,7 @@ class Case:
         out_features: rows of the weight.
         in_features: columns of the weight.
         rows: rows of the input.
-        pattern: "csr" (unstructured) or "N:M", N kept of M.
+        pattern: "csr" (unstructured), "rows" (whole outputs and inputs) or "N:M", N kept of M.
         sparsity: share of the weights that is zero.
         values: type of the packed values, one of `VALUES`.
     """
@@ -42,7 +77,7 @@ class Case:
     values: str = "fp32"
 
     def __post_init__(self) -> None:
-        if self.pattern != "csr":
+        if self.pattern not in FREE:
             kept, group = parse_nm(self.pattern)
             if self.in_features % group:
                 raise ValueError(
@@ -64,9 +99,29 @@ class Case:
         return self.out_features * self.in_features
 
     @property
+    def elements(self) -> int:
+        """Numbers of x and y."""
+        return self.rows * (self.in_features + self.out_features)
+
+    @property
     def column(self) -> str:
-        """The column of the target table: "2:4", or the sparsity in percent."""
-        return self.pattern if self.pattern != "csr" else f"{self.sparsity:.0%}"
+        """The column of the target table: "2:4", or the sparsity in percent, or "rows" and it."""
+        if self.pattern not in FREE:
+            return self.pattern
+        return "rows " * (self.pattern == "rows") + f"{self.sparsity:.0%}"
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The case as columns of a CSV file."""
+        return {
+            "pattern": self.pattern,
+            "values": self.values,
+            "out_features": str(self.out_features),
+            "in_features": str(self.in_features),
+            "rows": str(self.rows),
+            "sparsity": f"{self.sparsity:g}",
+            "cold": str(int(self.cold)),
+        }
 
     @property
     def label(self) -> str:
@@ -89,7 +144,7 @@ class Selection:
         shapes: (out_features, in_features) of the weights.
         rows: rows of x.
         sparsities: shares of zeros of unstructured weights.
-        patterns: "csr" or "N:M".
+        patterns: "csr", "rows" or "N:M".
         values: types of the packed values, for every case; None takes fp32, and bf16 and int8
             where a target asks for them: one row, weights from DRAM.
     """
@@ -113,7 +168,7 @@ def cases(selection: Selection, shape: tuple[int, int], rows: int) -> list[Case]
     found = []
     for values in selection.values_of(shape, rows):
         for pattern in selection.patterns:
-            levels = selection.sparsities if pattern == "csr" else (0.0,)
+            levels = selection.sparsities if pattern in FREE else (0.0,)
             found += [Case(*shape, rows, pattern, sparsity, values) for sparsity in levels]
     return found
 
@@ -128,7 +183,8 @@ def parse_nm(pattern: str) -> tuple[int, int]:
     kept, group = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 0 < kept <= group:
         raise ValueError(
-            f"pattern must be 'csr' or 'N:M' with N kept of M, such as '2:4'; got {pattern!r}"
+            "pattern must be 'csr', 'rows' or 'N:M' with N kept of M, such as '2:4'; "
+            f"got {pattern!r}"
         )
     return kept, group
 

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from benchmarks.peers import Absent, need
 from benchmarks.peers._onnx import session
+from benchmarks.teller import Teller
+
+LIBRARIES = ("torch", "torch_nhwc", "ort")
+"""Names of those that there may be."""
 
 
 def dense_calls(
-    model: nn.Module, x: Tensor, onnx_model: Callable[[], bytes], say: Callable[[str], None]
+    model: nn.Module, x: Tensor, onnx_model: Callable[[], bytes], teller: Teller
 ) -> dict[str, Callable[[], object]]:
     """Return the calls of the dense libraries that are there, by name.
 
@@ -21,18 +25,18 @@ def dense_calls(
         model: a convolution, or a network of them.
         x: [N, C, H, W].
         onnx_model: makes the same as an ONNX model with an input "x".
-        say: is told which library is absent.
+        teller: is told which library is absent.
     """
     last = deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x_last = x.contiguous(memory_format=torch.channels_last)
     found: dict[str, Callable[[], object]] = {
         "torch": lambda: model(x),
-        "torch nhwc": lambda: last(x_last),
+        "torch_nhwc": lambda: last(x_last),
     }
     try:
         need("onnx", "onnxruntime")
     except Absent as reason:
-        say(f"ort: skipped, {reason}")
+        teller.skipped("ort", str(reason))
         return found
     run = session(onnx_model())
     inputs = {"x": x.numpy()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from benchmarks.peers import BASELINES, INT8, PEERS, Prepare, prepare
 from benchmarks.result import Result
 from benchmarks.roofline import Roofline
 from benchmarks.subject import Binder, Subject
+from benchmarks.teller import Teller
 from benchmarks.timing import Candidate, Plan, Samples, measure
 from secateur._registry import Registry
 
@@ -69,7 +69,7 @@ def run(options: Options, say: Callable[[str], None]) -> Iterator[list[Result]]:
     extension: Any = importlib.import_module("secateur._extension")
     if not extension.load():
         say(f"no kernels: {extension.reason()}")
-    teller = _Teller(say)
+    teller = Teller(say)
     for shape in options.selection.shapes:
         generator = torch.Generator().manual_seed(shape[0] + shape[1])
         weight = torch.randn(shape, generator=generator)
@@ -81,8 +81,8 @@ def run(options: Options, say: Callable[[str], None]) -> Iterator[list[Result]]:
         if not made:
             continue
         cold = next(iter(made.values())).case.cold
-        dense = teller.prepared(BASELINES, weight, cold)
-        beside = teller.prepared(INT8, weight, cold) if cold and options.peers else {}
+        dense = _prepared(BASELINES, weight, cold, teller)
+        beside = _prepared(INT8, weight, cold, teller) if cold and options.peers else {}
         for rows, some in wanted.items():
             x = torch.randn((rows, shape[1]), generator=generator)
             chosen = [made[_key(*packing)] for packing in some if _key(*packing) in made]
@@ -91,26 +91,13 @@ def run(options: Options, say: Callable[[str], None]) -> Iterator[list[Result]]:
                 yield measure_layers(chosen, {**dense, **extra}, x, options)
 
 
-class _Teller:
-    """Says why something is left out, once for each reason."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._told: set[str] = set()
-
-    def skipped(self, name: str, reason: str) -> None:
-        if name not in self._told:
-            self._say(f"{name}: skipped, {reason}")
-        self._told.add(name)
-
-    def prepared(
-        self, table: Registry[Prepare], weight: Tensor, cold: bool
-    ) -> dict[str, Sequence[Binder]]:
-        """Return what of a table can run on `weight`."""
-        ready, absent = prepare(table, weight, cold)
-        for name, reason in absent.items():
-            self.skipped(name, reason)
-        return ready
+def _prepared(
+    table: Registry[Prepare], weight: Tensor, cold: bool, teller: Teller
+) -> dict[str, Sequence[Binder]]:
+    """Return what of a table can run on `weight`."""
+    ready, absent = prepare(table, weight, cold)
+    teller.all_skipped(absent)
+    return ready
 
 
 def measure_layers(
@@ -121,7 +108,7 @@ def measure_layers(
     Of a case that was packed in several formats the fastest counts, as the gate would have it.
     """
     candidates = [Candidate(name, [bind(x) for bind in b]) for name, b in dense.items()]
-    with torch.inference_mode(), _forced(options.kernel):
+    with torch.inference_mode(), subject.forced(options.kernel):
         for layer in layers:
             calls = [bind(x) for bind in layer.subject.binders]
             result: Any = calls[0]()
@@ -172,7 +159,7 @@ def _packings(group: Sequence[Case], options: Options) -> list[tuple[Case, str]]
 
 
 def _layer(
-    case: Case, format: str, weight: Tensor, options: Options, teller: _Teller
+    case: Case, format: str, weight: Tensor, options: Options, teller: Teller
 ) -> Layer | None:
     try:
         made = subject.make(case, weight, format)
@@ -181,16 +168,8 @@ def _layer(
         return None
     # The libraries have no narrow values: their times stand beside the fp32 case.
     wanted = options.peers and case.values == "fp32" and format != "bitmap"
-    peers = teller.prepared(PEERS, made.pruned(), case.cold) if wanted else {}
+    peers = _prepared(PEERS, made.pruned(), case.cold, teller) if wanted else {}
     return Layer(case, format, made, peers)
-
-
-def _forced(kernel: str | None) -> AbstractContextManager[object]:
-    if kernel is None:
-        return nullcontext()
-    cpu: Any = importlib.import_module("secateur.backends.cpu")
-    forced: AbstractContextManager[object] = cpu.forced(kernel)
-    return forced
 
 
 def _key(case: Case, format: str) -> str:

@@ -1,4 +1,7 @@
-"""Puts what a run printed between the markers of README.md. It prints and measures nothing."""
+"""Puts what a run printed between the markers of README.md. It prints and measures nothing.
+
+Every benchmark has a section of its own, with markers of its own; the others are left as they are.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 README = Path(__file__).with_name("README.md")
-BEGIN = "<!-- numbers: begin. Written by --write-readme; never by hand. -->"
-END = "<!-- numbers: end -->"
 
 
-def write(command: str, lines: Sequence[str], path: Path = README) -> None:
-    """Replace what stands between the markers of `path` by a command and what it printed.
+def markers(what: str) -> tuple[str, str]:
+    """Return the lines before and after the section of a benchmark."""
+    begin = f"<!-- {what}: begin. Written by --write-readme; never by hand. -->"
+    return begin, f"<!-- {what}: end -->"
+
+
+def write(what: str, command: str, lines: Sequence[str], path: Path = README) -> None:
+    """Replace a benchmark's section of `path` by a command and what it printed.
+
+    A benchmark that has none gets one at the end.
 
     Raises:
-        ValueError: if the file has not both markers, in order.
+        ValueError: if only one of its markers is there, or they are not in order.
     """
     text = path.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path} must have the lines {BEGIN!r} and {END!r}")
+    begin, end = markers(what)
+    if begin not in text and end not in text:
+        text = f"{text.rstrip()}\n\n{begin}\n{end}\n"
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"{path} must have the lines {begin!r} and {end!r}, in this order")
     shown = "\n".join(lines).strip("\n")
-    body = f"\n\n## What it printed\n\n`{command}`:\n\n```\n{shown}\n```\n\n"
+    body = f"\n\n## What it printed: {what}\n\n`{command}`:\n\n```\n{shown}\n```\n\n"
     path.write_text(head + begin + body + end + tail, encoding="utf-8")

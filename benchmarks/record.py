@@ -6,8 +6,12 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.result import Result
+from benchmarks.result import Result, Timed
 from benchmarks.roofline import Roofline
+from benchmarks.timing import Samples
+
+DENSE = ("torch", "ort")
+"""Dense libraries of a linear layer."""
 
 
 def append(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
@@ -37,11 +41,22 @@ def append(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def row(
-    result: Result, facts: Mapping[str, str], roofline: Roofline | None, peers: Sequence[str]
+    result: Result,
+    facts: Mapping[str, str],
+    roofline: Roofline | None,
+    peers: Sequence[str],
+    dense: Sequence[str] = DENSE,
 ) -> dict[str, str]:
-    """Return one result as CSV columns; seconds, FLOP/s and bytes, without prefixes."""
-    case, speedup, bound = result.case, result.speedup, result.bound
-    low, high = speedup.quartiles
+    """Return one result as CSV columns; seconds, FLOP/s and bytes, without prefixes.
+
+    Args:
+        result: what was measured.
+        facts: columns that go first.
+        roofline: the ceilings it was judged by.
+        peers: libraries that have a column, whether they were measured or not.
+        dense: dense libraries that have one.
+    """
+    bound = result.bound
     probed = {
         "probe_fma": f"{roofline.fma:.4g}" if roofline else "",
         "probe_operand": f"{roofline.operand:.4g}" if roofline else "",
@@ -50,27 +65,12 @@ def row(
     }
     return {
         **facts,
-        "pattern": case.pattern,
-        "values": case.values,
-        "out_features": str(case.out_features),
-        "in_features": str(case.in_features),
-        "rows": str(case.rows),
-        "sparsity": f"{case.sparsity:g}",
-        "cold": str(int(case.cold)),
+        **result.case.columns,
         "rounds": str(len(result.sparse.values)),
         "kernel": result.kernel,
-        "sparse_s": f"{result.sparse.median:.6g}",
-        "sparse_spread": f"{result.sparse.spread:.3f}",
-        "torch_s": _seconds(result, "torch"),
-        "ort_s": _seconds(result, "ort"),
-        **{
-            f"{name}_s": f"{result.peers[name].median:.6g}" if name in result.peers else ""
-            for name in peers
-        },
-        "best_dense": result.best_dense,
-        "speedup": f"{speedup.median:.4g}",
-        "speedup_low": f"{low:.4g}",
-        "speedup_high": f"{high:.4g}",
+        **seconds(result, dense),
+        **{f"{name}_s": _seconds(result.peers, name) for name in peers},
+        **ratios(result),
         "useful_flops": f"{result.useful_rate:.4g}",
         "dense_flops": f"{result.dense_rate:.4g}",
         "packed_bytes": str(result.packed_bytes),
@@ -81,5 +81,25 @@ def row(
     }
 
 
-def _seconds(result: Result, name: str) -> str:
-    return f"{result.dense[name].median:.6g}" if name in result.dense else ""
+def seconds(timed: Timed, dense: Sequence[str]) -> dict[str, str]:
+    """Return the times of the subject and of the dense libraries as CSV columns."""
+    return {
+        "sparse_s": f"{timed.sparse.median:.6g}",
+        "sparse_spread": f"{timed.sparse.spread:.3f}",
+        **{f"{name}_s": _seconds(timed.dense, name) for name in dense},
+    }
+
+
+def ratios(timed: Timed) -> dict[str, str]:
+    """Return the speed-up, and over what, as CSV columns."""
+    low, high = timed.speedup.quartiles
+    return {
+        "best_dense": timed.best_dense,
+        "speedup": f"{timed.speedup.median:.4g}",
+        "speedup_low": f"{low:.4g}",
+        "speedup_high": f"{high:.4g}",
+    }
+
+
+def _seconds(measured: Mapping[str, Samples], name: str) -> str:
+    return f"{measured[name].median:.6g}" if name in measured else ""

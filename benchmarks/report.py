@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.result import Result, geometric_mean
-from benchmarks.targets import COLUMNS, TARGETS, Target
+from benchmarks.record import DENSE
+from benchmarks.result import Result, Timed, geometric_mean
+from benchmarks.targets import COLUMNS, TARGETS, Asked
 
 GATE_MARGIN = 1.1
 """A gate takes the sparse kernel only where it is this much faster than the best dense."""
 
-HEADINGS = (
-    "case", "torch ms", "ort ms", "sparse ms", "speed-up", "GF/s useful", "GF/s dense-eq",
-    "MB moved", "B/weight", "% of bound", "kernel",
-)  # fmt: skip
+RATES = ("GF/s useful", "GF/s dense-eq", "MB moved", "B/weight", "% of bound", "kernel")
 
+
+def timed_headings(dense: Sequence[str] = DENSE) -> list[str]:
+    """Return the headings of `timed_cells`."""
+    return [*(f"{name} ms" for name in dense), "sparse ms", "speed-up"]
+
+
+HEADINGS = ("case", *timed_headings(), *RATES)
 DENSE_BESIDE = ("int8",)
 """Dense libraries that compute less exactly: printed, no speed-up is over them."""
 
@@ -27,30 +32,39 @@ libraries took on the same weight, and in brackets how many times ours; below 1 
 int8 is dense, its weights and x rounded to int8."""
 
 
-def lines(results: Sequence[Result], names: Sequence[str]) -> list[str]:
+def lines(
+    results: Sequence[Result], names: Sequence[str], dense: Sequence[str] = DENSE
+) -> list[str]:
     """Return the table of cases, heading first.
 
     Args:
         results: one line each, in this order.
         names: sparse libraries to add as columns: milliseconds, and their time over ours. Dense
             libraries of other types follow where they were measured.
+        dense: dense libraries that have a column.
     """
     names = [*(n for n in names if n not in DENSE_BESIDE), *DENSE_BESIDE]
     names = [n for n in names if n not in DENSE_BESIDE or any(n in r.peers for r in results)]
-    headings = [*HEADINGS, *(f"{name} ms" for name in names)]
-    return aligned([headings, *([*cells(r), *_peer_cells(r, names)] for r in results)])
+    headings = ["case", *timed_headings(dense), *RATES, *(f"{name} ms" for name in names)]
+    return aligned([headings, *([*cells(r, dense), *_peer_cells(r, names)] for r in results)])
 
 
-def cells(result: Result) -> list[str]:
-    """Return one case's cells, in the order of `HEADINGS`."""
-    case, speedup = result.case, result.speedup
+def timed_cells(timed: Timed, dense: Sequence[str] = DENSE) -> list[str]:
+    """Return the cells of `timed_headings`: milliseconds, and the speed-up; both with spread."""
+    speedup = timed.speedup
     loss = " loss" if speedup.median < 1 else ""
     return [
-        case.label,
-        _milliseconds(result, "torch"),
-        _milliseconds(result, "ort"),
-        f"{result.sparse.median * 1e3:.4g} ±{result.sparse.spread:.0%}",
+        *(_milliseconds(timed, name) for name in dense),
+        f"{timed.sparse.median * 1e3:.4g} ±{timed.sparse.spread:.0%}",
         f"{speedup.median:.2f} ±{speedup.spread:.0%}{loss}",
+    ]
+
+
+def cells(result: Result, dense: Sequence[str] = DENSE) -> list[str]:
+    """Return one case's cells: its label, those of `timed_headings`, and `RATES`."""
+    return [
+        result.case.label,
+        *timed_cells(result, dense),
         f"{result.useful_rate / 1e9:.1f}",
         f"{result.dense_rate / 1e9:.1f}",
         f"{result.work.bytes_moved / 1e6:.2f}",
@@ -60,14 +74,18 @@ def cells(result: Result) -> list[str]:
     ]
 
 
-def target_lines(results: Sequence[Result]) -> list[str]:
+def target_lines(
+    results: Sequence[Result],
+    targets: Sequence[Asked] = TARGETS,
+    columns: Sequence[str] = COLUMNS,
+) -> list[str]:
     """Return the table of targets: "asked/got" by kind of case and column.
 
     A mean over fewer shapes than the target names is marked with *.
     """
-    rows = [["asked/got", *COLUMNS]]
-    for target in TARGETS:
-        row = [target_cell(target, column, results) for column in COLUMNS]
+    rows = [["asked/got", *columns]]
+    for target in targets:
+        row = [target_cell(target, column, results) for column in columns]
         if any(cell != "" for cell in row):
             rows.append([target.label, *row])
     if len(rows) == 1:
@@ -78,24 +96,21 @@ def target_lines(results: Sequence[Result]) -> list[str]:
     return [*aligned(rows), *notes]
 
 
-def target_cell(target: Target, column: str, results: Sequence[Result]) -> str:
-    """Return "asked/got" with " miss" where got is less; "" where nothing was measured.
-
-    Where no speed-up is asked, what a gate would answer stands in the place of the number asked.
-    """
-    found = [
-        r
-        for r in results
-        if r.case.rows == target.rows
-        and r.case.column == column
-        and r.case.values == target.values
-        and (r.case.out_features, r.case.in_features) in target.shapes
-    ]
+def target_cell(target: Asked, column: str, results: Sequence[Result]) -> str:
+    """Return `asked_cell` of the results that a target is about; "" where none was measured."""
+    found = [r for r in results if r.case.column == column and target.wants(r.case)]
     if not found:
         return ""
     got = geometric_mean(r.speedup.median for r in found)
-    asked = target.asked[column]
-    partial = "*" if len(found) < len(target.shapes) else ""
+    partial = "*" if len(found) < target.count else ""
+    return asked_cell(target.asked.get(column), got, partial)
+
+
+def asked_cell(asked: float | None, got: float, partial: str = "") -> str:
+    """Return "asked/got" with " miss" where got is less; `partial` stands behind got.
+
+    Where no speed-up is asked, what a gate would answer stands in the place of the number asked.
+    """
     if asked is None:
         answer = "sparse" if got >= GATE_MARGIN else "dense"
         return f"gate {answer}/{got:.2f}{partial}"
@@ -114,11 +129,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _milliseconds(result: Result, name: str) -> str:
-    if name not in result.dense:
+def _milliseconds(timed: Timed, name: str) -> str:
+    if name not in timed.dense:
         return "-"
-    mark = "*" if name == result.best_dense and len(result.dense) > 1 else ""
-    return f"{mark}{result.dense[name].median * 1e3:.4g}"
+    mark = "*" if name == timed.best_dense and len(timed.dense) > 1 else ""
+    return f"{mark}{timed.dense[name].median * 1e3:.4g}"
 
 
 def _peer_cells(result: Result, names: Sequence[str]) -> list[str]:

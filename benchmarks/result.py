@@ -7,36 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.bounds import Bound, Work
-from benchmarks.cases import Case
+from benchmarks.cases import Measured
 from benchmarks.timing import Samples, fastest, ratio
 
 
 @dataclass(frozen=True)
-class Result:
-    """Samples of one case, all from the same rounds.
+class Timed:
+    """Samples of one subject and what it is compared with, all from the same rounds.
 
     Args:
-        work: what a call must do.
         sparse: seconds of the subject.
         dense: seconds of each dense baseline, by name.
-        peers: seconds of each sparse library, by name, and of dense int8 where it was measured.
-        packed_bytes: bytes of the packed weight.
-        kernel: name of the kernel that ran.
-        bound: the least time possible; None where nothing was probed.
     """
 
-    work: Work
     sparse: Samples
     dense: Mapping[str, Samples]
-    packed_bytes: int
-    kernel: str
-    peers: Mapping[str, Samples] = field(default_factory=dict)
-    bound: Bound | None = None
-
-    @property
-    def case(self) -> Case:
-        """The case measured."""
-        return self.work.case
 
     @property
     def best_dense(self) -> str:
@@ -47,6 +32,32 @@ class Result:
     def speedup(self) -> Samples:
         """Best dense seconds over sparse seconds, round by round."""
         return ratio(self.dense[self.best_dense], self.sparse)
+
+
+@dataclass(frozen=True)
+class Result(Timed):
+    """Samples of one case.
+
+    Args:
+        sparse: seconds of the subject.
+        dense: seconds of each dense baseline, by name.
+        work: what a call must do.
+        peers: seconds of each sparse library, by name, and of dense int8 where it was measured.
+        packed_bytes: bytes of the packed weight.
+        kernel: name of the kernel that ran.
+        bound: the least time possible; None where nothing was probed.
+    """
+
+    work: Work
+    packed_bytes: int
+    kernel: str
+    peers: Mapping[str, Samples] = field(default_factory=dict)
+    bound: Bound | None = None
+
+    @property
+    def case(self) -> Measured:
+        """The case measured."""
+        return self.work.case
 
     def over(self, peer: str) -> Samples:
         """A peer's seconds over sparse seconds, round by round."""

@@ -19,6 +19,7 @@ if __name__ == "__main__" and not __package__:
 
 from benchmarks import (
     conv,
+    conv_cases,
     linear,
     machine,
     memory,
@@ -28,13 +29,14 @@ from benchmarks import (
     pruning,
     readme,
     record,
-    report,
     resident,
     roofline,
+    tables,
     verify,
     whole,
 )
 from benchmarks.cases import (
+    FREE,
     PATTERNS,
     QUICK_ROWS,
     ROWS,
@@ -46,11 +48,9 @@ from benchmarks.cases import (
     parse_shape,
     parse_values,
 )
-from benchmarks.peers import INT8, PEERS
-from benchmarks.result import Result
 from benchmarks.timing import Plan
 
-CSV = Path(__file__).resolve().parent / "results" / "linear.csv"
+RESULTS = Path(__file__).resolve().parent / "results"
 Parsed = TypeVar("Parsed")
 Say = Callable[[object], None]
 
@@ -66,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, however slow the kernels are; 1 if their tests do not pass.
     """
     chosen = parser().parse_args(arguments)
+    if chosen.what == "conv" and chosen.shapes is not SHAPES:
+        try:
+            conv_cases.with_channels(chosen.shapes)
+        except ValueError as error:
+            parser().error(str(error))
     given = sys.argv[1:] if arguments is None else arguments
     chosen.command = " ".join(["python benchmarks/run.py", *given])
     if chosen.verify:
@@ -101,7 +106,7 @@ def measure(chosen: argparse.Namespace) -> None:
     say(", ".join(f"{key} {value}" for key, value in facts.items()))
     WHATS[chosen.what](chosen, facts, say)
     if chosen.write_readme:
-        readme.write(chosen.command, said)
+        readme.write(chosen.what, chosen.command, said)
         print(f"written to {readme.README}")
 
 
@@ -115,21 +120,16 @@ def measure_linear(chosen: argparse.Namespace, facts: Mapping[str, str], say: Sa
         kernel=chosen.kernel,
         roofline=ceiling,
     )
-    names = [*PEERS.names(), *INT8.names()]
-    shown = names if options.peers else []
-    path = chosen.csv or (None if chosen.quick else CSV)
-    results: list[Result] = []
-    for group in linear.run(options, say):
-        results += group
-        rows = group[0].case.rows
-        say(f"\n{group[0].case.shape}, {rows} row{'s' * (rows != 1)}")
-        say("\n".join(report.lines(group, shown)))
-        if path:
-            record.append(path, [record.row(r, facts, ceiling, names) for r in group])
-    say("\n" + report.LEGEND)
-    say("\n" + "\n".join(report.target_lines(results)))
-    if path:
-        print(f"\nkept in {path}")
+    groups = linear.run(options, say)
+    tables.show(tables.LINEAR, groups, keeper(chosen, facts, ceiling), options.peers, say)
+
+
+def keeper(
+    chosen: argparse.Namespace, facts: Mapping[str, str], ceiling: roofline.Roofline | None = None
+) -> tables.Keeper:
+    """Return where results go: a file of the benchmark's name, and none of a quick run's."""
+    path = chosen.csv or (None if chosen.quick else RESULTS / f"{chosen.what}.csv")
+    return tables.Keeper(path, facts, ceiling)
 
 
 def measure_mlp(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
@@ -145,25 +145,41 @@ def measure_mlp(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say)
         say(line)
 
 
-def measure_conv(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
-    """Time convolutions of ResNet-50 against the dense libraries."""
-    sparsities = conv.SPARSITIES if chosen.sparsity is SPARSITIES else chosen.sparsity
-    images = (chosen.rows or [1])[0]
-    for line in conv.run(conv.Options(plan(chosen), sparsities=sparsities, images=images), say):
-        say(line)
+def measure_conv(chosen: argparse.Namespace, facts: Mapping[str, str], say: Say) -> None:
+    """Time convolutions of ResNet-50 against dense and sparse libraries."""
+    all_shapes = chosen.shapes is SHAPES
+    shapes = conv_cases.SHAPES if all_shapes else conv_cases.with_channels(chosen.shapes)
+    ceiling = probe(chosen.threads, say)
+    options = conv.Options(
+        plan=plan(chosen),
+        shapes=shapes,
+        images=chosen.rows or (1,),
+        sparsities=chosen.sparsity,
+        patterns=conv_cases.PATTERNS if chosen.pattern is PATTERNS else chosen.pattern,
+        peers=not chosen.quick,
+        kernel=chosen.kernel,
+        roofline=ceiling,
+    )
+    groups = conv.run(options, say)
+    tables.show(tables.CONV, groups, keeper(chosen, facts, ceiling), options.peers, say)
 
 
-def measure_nets(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
+def measure_nets(chosen: argparse.Namespace, facts: Mapping[str, str], say: Say) -> None:
     """Time whole networks against the dense libraries."""
     own = chosen.sparsity is not SPARSITIES
     options = whole.Options(
         plan=plan(chosen),
         sparsities=chosen.sparsity if own else whole.SPARSITIES,
-        images=chosen.rows or (1,),
-        nets=("resnet50",) if chosen.quick else tuple(whole.NETS),
+        images=chosen.rows or ((1,) if chosen.quick else None),
+        nets=chosen.nets or (("resnet50",) if chosen.quick else tuple(whole.NETS)),
     )
-    for line in whole.run(options, say):
-        say(line)
+    kept, results = keeper(chosen, facts), []
+    for group in whole.run(options, say):
+        results += group
+        if kept.path:
+            record.append(kept.path, [result.row(facts) for result in group])
+    say("\n" + "\n".join(whole.target_lines(results)))
+    kept.tell()
 
 
 def measure_pack(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:
@@ -241,25 +257,22 @@ def parser() -> argparse.ArgumentParser:
         help=f"{' and '.join(map(str, QUICK_ROWS))} rows, {QUICK_ROUNDS} runs, no sparse peers, "
         "nothing kept unless --csv is given")  # fmt: skip
     add("--shapes", nargs="+", type=_checked(parse_shape), default=SHAPES, metavar="OUTxIN",
-        help="of the layer; for mlp of the first of the two")  # fmt: skip
-    add(
-        "--rows",
-        nargs="+",
-        type=_checked(_positive),
-        metavar="N",
-        help="rows of x (tokens); for conv and nets, images of the batch",
-    )
+        help="of the layer; for mlp of the first; for conv all of these channels")  # fmt: skip
+    add("--nets", nargs="+", choices=tuple(whole.NETS), help="for nets: which")
+    add("--rows", nargs="+", type=_checked(_positive), metavar="N",
+        help="rows of x (tokens); for conv and nets, images of the batch")  # fmt: skip
     add("--sparsity", nargs="+", type=_checked(_share), default=SPARSITIES, metavar="S",
         help="shares of zeros, 0 to 1, of unstructured weights")  # fmt: skip
     add("--pattern", nargs="+", type=_checked(_pattern), default=PATTERNS, metavar="P",
-        help="csr (unstructured) or N:M, N kept of M")  # fmt: skip
+        help="csr (unstructured), rows (whole outputs and inputs) or N:M, N kept")  # fmt: skip
     add("--values", nargs="+", type=_checked(parse_values), metavar="V",
         help=f"types of the packed values: {', '.join(VALUES)}; fp32, and where a target asks "
         "for them bf16 and int8, unless given")  # fmt: skip
     add("--threads", type=_checked(_positive), default=1, metavar="N")
     add("--rounds", type=_checked(_positive), metavar="N", help=f"runs; {ROUNDS} unless --quick")
     add("--kernel", metavar="NAME", help="force this kernel where it applies")
-    add("--csv", type=Path, metavar="PATH", help=f"where results go; {CSV.name} unless --quick")
+    add("--csv", type=Path, metavar="PATH", help="where results go; results/linear.csv "
+        "(conv.csv, nets.csv) unless --quick")  # fmt: skip
     add("--write-readme", action="store_true", help="put what is printed into README.md")
     add("--no-verify", dest="verify", action="store_false",
         help="do not run the kernels' tests first; the output says so")  # fmt: skip
@@ -293,7 +306,7 @@ def _share(text: str) -> float:
 
 
 def _pattern(text: str) -> str:
-    if text != "csr":
+    if text not in FREE:
         parse_nm(text)
     return text
 

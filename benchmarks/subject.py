@@ -6,6 +6,7 @@ import functools
 import importlib
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.bounds import Work
-from benchmarks.cases import COLD_BYTES, Case, parse_nm
+from benchmarks.cases import COLD_BYTES, Case, Measured, parse_nm
 from benchmarks.machine import caches
 
 Call = Callable[[], object]
@@ -42,7 +43,7 @@ class Subject:
     binders: Sequence[Binder]
     kernel: Callable[[int], str]
 
-    def work(self, case: Case) -> Work:
+    def work(self, case: Measured) -> Work:
         """What one call of `case` must do."""
         return Work(self.nonzeros, self.read_bytes, case)
 
@@ -56,6 +57,15 @@ def formats(case: Case) -> list[str]:
     packing: Any = importlib.import_module("secateur.nn.packing")
     found: list[str] = packing.candidates(make_mask(case), inferred=False, rows=[case.rows])
     return found if case.pattern == "csr" else found[:1]
+
+
+def forced(kernel: str | None) -> AbstractContextManager[object]:
+    """Return what makes the kernel of this name run wherever it can; None leaves the choice."""
+    if kernel is None:
+        return nullcontext()
+    cpu: Any = importlib.import_module("secateur.backends.cpu")
+    made: AbstractContextManager[object] = cpu.forced(kernel)
+    return made
 
 
 def make(case: Case, weight: Tensor, name: str) -> Subject:
@@ -140,10 +150,21 @@ def _mask(shape: tuple[int, int], pattern: str, sparsity: float) -> Tensor:
     generator = torch.Generator().manual_seed(shape[0] * 7919 + shape[1])
     if pattern == "csr":
         return torch.rand(shape, generator=generator) >= sparsity
+    if pattern == "rows":
+        return _crossed(shape, sparsity, generator)
     kept, group = parse_nm(pattern)
     scores = torch.rand((shape[0] * shape[1] // group, group), generator=generator)
     best = scores.topk(kept, dim=1).indices
     return torch.zeros(scores.shape, dtype=torch.bool).scatter_(1, best, True).view(shape)
+
+
+def _crossed(shape: tuple[int, int], sparsity: float, generator: torch.Generator) -> Tensor:
+    """Keep equal shares of the rows and of the columns, at random."""
+    kept = []
+    for size in shape:
+        count = max(1, round(size * math.sqrt(1 - sparsity)))
+        kept.append(torch.randperm(size, generator=generator).argsort() < count)
+    return kept[0][:, None] & kept[1]
 
 
 def copies(tensors: tuple[Tensor, ...], cold: bool) -> list[tuple[Tensor, ...]]:
@@ -156,10 +177,13 @@ def copies(tensors: tuple[Tensor, ...], cold: bool) -> list[tuple[Tensor, ...]]:
 
 
 def kernel_name(op: str, index: Tensor, rows: int, *, plain: bool = True) -> str:
-    """Return the kernel that serves this weight, "reference" where none was compiled.
+    """Return the kernel that serves this weight, "reference" where none was compiled, or "torch".
 
     `plain` tells whether its values are float32.
     """
+    packing: Any = importlib.import_module("secateur.nn.packing")
+    if op.partition("_")[0] in packing.BY_TORCH:
+        return "torch"
     cpu: Any = importlib.import_module("secateur.backends.cpu")
     return str(cpu.pick(op, index, rows, plain=plain))
 

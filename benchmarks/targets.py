@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from benchmarks.cases import SHAPES
+from benchmarks.cases import SHAPES, Case
 
 LARGE = tuple(shape for shape in SHAPES if shape[0] * shape[1] >= 4096 * 4096)
 COLUMNS = ("2:4", "50%", "70%", "80%", "90%", "95%")
+
+
+class Asked(Protocol):
+    """A line of a target table."""
+
+    @property
+    def label(self) -> str:
+        """What it begins with."""
+
+    @property
+    def asked(self) -> Mapping[str, float | None]:
+        """Speed-ups by column; of None, and where there is none, only the gate's answer is told."""
+
+    @property
+    def count(self) -> int:
+        """How many cases of one column it is a mean of."""
+
+    def wants(self, case: Any) -> bool:
+        """Tell whether a case is one of them, of whatever column."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +44,16 @@ class Target:
     shapes: tuple[tuple[int, int], ...]
     asked: Mapping[str, float | None] = field(default_factory=dict)
     values: str = "fp32"
+
+    @property
+    def count(self) -> int:
+        """How many cases of one column it is a mean of."""
+        return len(self.shapes)
+
+    def wants(self, case: Case) -> bool:
+        """Tell whether a case is one of them, of whatever column."""
+        shape = (case.out_features, case.in_features)
+        return (case.rows, case.values) == (self.rows, self.values) and shape in self.shapes
 
 
 def _asked(*numbers: float | None) -> dict[str, float | None]:

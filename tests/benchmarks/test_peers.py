@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks import peers, subject
 from benchmarks.machine import Caches
-from benchmarks.peers import BASELINES, INT8, PEERS, Absent, prepare
+from benchmarks.peers import BASELINES, CONVS, INT8, PEERS, Absent, prepare, prepare_convs
 from benchmarks.subject import Binder, Call
 from secateur._registry import Registry
 from tests.support import data
@@ -72,6 +72,38 @@ def test_a_library_that_computes_something_else_is_not_timed() -> None:
     assert not ready
     assert absent["wrong"].startswith("its result is not x W.T")
     assert absent["missing"] == "a_package_that_nobody_has is not installed"
+
+
+@pytest.mark.parametrize("name", CONVS.names())
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 1), (3, 2)])
+def test_a_library_convolves_or_says_why_not(name: str, kernel: int, stride: int) -> None:
+    gen = data.generator()
+    conv = nn.Conv2d(8, 16, kernel, stride, kernel // 2, bias=False).eval().requires_grad_(False)
+    weight = data.reals(conv.weight.shape, gen) * (
+        torch.rand(conv.weight.shape, generator=gen) < 0.1
+    )
+    one: Registry[peers.PrepareConv] = Registry("library", "benchmarks.peers")
+    one.register(name)(CONVS.get(name))
+    ready, absent = prepare_convs(conv, weight, data.reals((2, 8, 9, 9), gen), one)
+    if absent:
+        assert absent[name]
+        pytest.skip(f"{name}: {absent[name]}")
+    ready[name]()
+
+
+def test_a_library_that_convolves_something_else_is_not_timed() -> None:
+    table: Registry[peers.PrepareConv] = Registry("library", "benchmarks.peers")
+
+    @table.register("wrong")
+    def wrong(conv: nn.Conv2d, x: Tensor) -> Call:
+        return lambda: conv(x) + 1
+
+    conv = nn.Conv2d(4, 6, 3, bias=False).requires_grad_(False)
+    ready, absent = prepare_convs(
+        conv, conv.weight * 1, data.reals((1, 4, 5, 5), data.generator()), table
+    )
+    assert not ready
+    assert absent["wrong"].endswith("is further off than rounding explains")
 
 
 def test_blocks_that_do_not_fit_are_refused_by_name() -> None:

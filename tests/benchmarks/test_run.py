@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -115,29 +116,46 @@ def test_the_whole_way_on_a_small_layer(tmp_path: Path) -> None:
 
 def test_what_is_printed_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(f"above\n{readme.BEGIN}\nold\n{readme.END}\nbelow\n")
+    begin, end = readme.markers("linear")
+    path.write_text(f"above\n{begin}\nold\n{end}\nbelow\n")
     for text in ("first", "second"):
-        readme.write("python benchmarks/run.py linear", ["facts", f"\n{text}, 0.5 loss"], path)
+        lines = ["facts", f"\n{text}, 0.5 loss"]
+        readme.write("linear", "python benchmarks/run.py linear", lines, path)
     written = path.read_text()
-    assert written.startswith(f"above\n{readme.BEGIN}\n")
-    assert written.endswith(f"{readme.END}\nbelow\n")
+    assert written.startswith(f"above\n{begin}\n")
+    assert written.endswith(f"{end}\nbelow\n")
     assert "second, 0.5 loss" in written
     assert "`python benchmarks/run.py linear`" in written
     assert "first" not in written
     assert "old" not in written
 
 
-def test_a_readme_without_markers_is_left_alone(tmp_path: Path) -> None:
+def test_a_readme_with_one_marker_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text("mine")
-    with pytest.raises(ValueError, match="must have the lines"):
-        readme.write("command", ["line"], path)
-    assert path.read_text() == "mine"
+    for text in ("mine\n{0}\n", "mine\n{1}\n", "mine\n{1}\n{0}\n"):
+        broken = text.format(*readme.markers("conv"))
+        path.write_text(broken)
+        with pytest.raises(ValueError, match="must have the lines"):
+            readme.write("conv", "command", ["line"], path)
+        assert path.read_text() == broken
+
+
+def test_every_benchmark_has_a_section_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("mine\n")
+    for what in ("linear", "conv", "nets", "conv"):
+        readme.write(what, f"run {what}", [f"figures of {what}"], path)
+    written = path.read_text()
+    assert written.startswith("mine\n")
+    places = [written.index(f"figures of {what}") for what in ("linear", "conv", "nets")]
+    assert places == sorted(places)
+    assert written.count("figures of conv") == 1
 
 
 def test_the_readme_has_the_markers() -> None:
     text = readme.README.read_text()
-    assert text.count(readme.BEGIN) == text.count(readme.END) == 1
+    for marker in readme.markers("linear"):
+        assert text.count(marker) == 1
 
 
 def test_packing_is_printed_in_dense_calls_and_dense_weights(
@@ -160,3 +178,39 @@ def test_two_layers_in_one_call_are_compared_with_two_calls() -> None:
         (rows, zeros) for zeros in ("50%", "90%") for rows in ("17", "40")
     ]
     assert all("1.15x" in line and ("met" in line or "missed" in line) for line in lines)
+
+
+def test_convolutions_are_printed_as_linear_layers_are(tmp_path: Path) -> None:
+    path = tmp_path / "conv.csv"
+    small = [
+        "--shapes",
+        "512x2048",
+        "--sparsity",
+        "0.9",
+        "--pattern",
+        "csr",
+        "2:4",
+        "--rounds",
+        "3",
+    ]
+    command = [sys.executable, "benchmarks/run.py", "conv", "--no-verify", "--quick", *small]
+    done = subprocess.run(
+        [*command, "--csv", str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for part in ("2048>512 1x1 @7, 1 image", "2048>512 1x1 @7 2:4", "GF/s useful", "asked/got"):
+        assert part in done.stdout
+    assert "torch_csr ms" not in done.stdout
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["pattern"], row["channels"], row["images"]) for row in rows] == [
+        ("csr", "2048", "1"),
+        ("2:4", "2048", "1"),
+    ]
+    assert all(float(row["torch_nhwc_s"]) > 0 and row["commit"] for row in rows)
+
+
+def test_channels_of_no_convolution_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.main(["conv", "--shapes", "3x5"])
+    assert "got 3x5" in capsys.readouterr().err
