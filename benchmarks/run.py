@@ -31,6 +31,7 @@ from benchmarks import (
     record,
     resident,
     roofline,
+    scratch,
     tables,
     verify,
     whole,
@@ -199,6 +200,13 @@ def measure_memory(chosen: argparse.Namespace, _facts: Mapping[str, str], say: S
         return
     say("\n" + "\n".join(memory.lines(savings)))
     say(f"{memory.LAYERS} layers, converted with gate='always', the dense model let go of")
+    try:
+        measured = list(scratch.run())
+    except resident.Unknown as reason:
+        say(f"scratch: skipped, {reason}")
+        return
+    say("\n" + "\n".join(scratch.lines(measured)))
+    say("scratch of a convolution of one image, 90 % zeros; asked: no more than x and y together")
 
 
 def measure_pruning(chosen: argparse.Namespace, _facts: Mapping[str, str], say: Say) -> None:

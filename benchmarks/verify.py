@@ -18,7 +18,7 @@ TESTS = {
     "nets": ("tests/kernels/test_conv_kernels.py", "tests/planning/test_fuse_convs.py"),
     "mlp": ("tests/kernels/test_mlp_kernels.py",),
     "pack": ("tests/formats",),
-    "memory": (KERNELS,),
+    "memory": (KERNELS, "tests/kernels/test_conv_kernels.py"),
     "pruning": ("tests/pruning/test_select.py", "tests/pruning/test_bits.py"),
     "permutation": (
         "tests/kernels/test_regroup_kernels.py",
