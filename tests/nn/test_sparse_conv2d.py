@@ -144,3 +144,36 @@ def test_what_cannot_be_a_sparse_convolution_is_refused() -> None:
     with pytest.raises(ValueError, match="kernel_size"):
         packed = FORMATS.get("csr").pack(torch.ones(4, 10), torch.ones(4, 10, dtype=torch.bool))
         SparseConv2d(packed, kernel_size=(3, 3))
+
+
+def test_a_mask_that_breaks_the_format_or_the_shape_is_refused() -> None:
+    dense = conv(padding=1)
+    mask = data.nm_mask(12, 72, 2, 4, data.generator()).view(12, 3, 3, 8).movedim(-1, 1).clone()
+    mask[3, :4, 1, 1] = True  # 4 of 4
+    before = dense.weight.detach().clone()
+    with pytest.raises(ValueError, match="format: 'nm' does not fit this mask.*use format='csr'"):
+        SparseConv2d.from_dense(dense, mask, format="nm")
+    with pytest.raises(ValueError, match="mask"):
+        SparseConv2d.from_dense(dense, mask[:, :4])
+    judge.exact(dense.weight.detach(), before)
+
+
+def test_an_image_of_another_depth_or_rank_is_refused() -> None:
+    sparse = SparseConv2d.from_dense(conv(padding=1))
+    for wrong, message in ((image(2, 7, 9, 10), "72"), (image(9, 10), r"\[N, C, H, W\]")):
+        with pytest.raises(ValueError, match=message):
+            sparse(wrong)
+
+
+def test_a_kernel_larger_than_the_padded_image_leaves_nothing() -> None:
+    """nn.Conv2d raises there; an op whose shape rule is traced cannot look first."""
+    sparse = SparseConv2d.from_dense(conv())
+    assert sparse(image(2, 8, 2, 9)).shape == (2, 12, 0, 7)
+    assert sparse(image(2, 8, 9, 10)[:0]).shape == (0, 12, 7, 8)
+
+
+def test_no_such_padding_mode() -> None:
+    """What nn.Conv2d refuses, a layer made by hand refuses too."""
+    packed = FORMATS.get("csr").pack(torch.ones(4, 18), torch.ones(4, 18, dtype=torch.bool))
+    with pytest.raises(ValueError, match="padding_mode: wanted zeros, reflect, replicate or"):
+        SparseConv2d(packed, kernel_size=(3, 3), padding_mode="mirror")  # type: ignore[arg-type]

@@ -137,6 +137,32 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+WRONG_KIND: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "whole numbers": ({"x": torch.ones(2, 4, 5, 6, dtype=torch.int64)}, TypeError, "x must be"),
+    "another device": ({"values": torch.ones(400, device="meta")}, ValueError, "meta"),
+    "residual of whole numbers": (
+        {"residual": torch.ones(2, 6, 4, 4, dtype=torch.int64)},
+        TypeError,
+        "residual must be floating",
+    ),
+    "residual elsewhere": (
+        {"residual": torch.ones(2, 6, 4, 4, device="meta")},
+        ValueError,
+        "residual is on meta but x is on cpu",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "kind", "message"), WRONG_KIND.values(), ids=WRONG_KIND.keys())
+def test_another_type_or_device_is_named(
+    change: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    x, values, index, _, bias = problem("csr", dtype=torch.float32)
+    named = {"x": x, "values": values, "index": index, "bias": bias, **change}
+    with pytest.raises(kind, match=re.compile("csr_conv2d.*" + message, re.DOTALL)):
+        ops.csr_conv2d(**{"out_channels": 6, "kernel_size": (2, 3), **named})
+
+
 @pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG.keys())
 def test_what_is_wrong_is_named(change: dict[str, Any], message: str) -> None:
     x, values, index, _, bias = problem("csr", dtype=torch.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ SUPPORTED = "nn.Linear, nn.Conv2d, nn.Conv1d or Hugging Face Conv1D"
 DEPTHWISE = "it is depthwise, where dense is faster"
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 
 
 class Geometry(NamedTuple):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from secateur.formats import Packed
 from secateur.nn import dense_layer, packing
-from secateur.nn.dense_layer import Geometry, PaddingMode
+from secateur.nn.dense_layer import PADDING_MODES, Geometry, PaddingMode
 from secateur.nn.sparse_layer import SparseLayer
 
 
@@ -44,6 +44,9 @@ class SparseConv2d(SparseLayer):
     ) -> None:
         super().__init__(packed, bias, trains=trains)
         taps = kernel_size[0] * kernel_size[1]
+        if padding_mode not in PADDING_MODES:
+            wanted = f"{', '.join(PADDING_MODES[:-1])} or {PADDING_MODES[-1]}"
+            raise ValueError(f"padding_mode: wanted {wanted}, got {padding_mode!r}")
         if packed.in_features % taps or packed.out_features % groups:
             raise ValueError(
                 f"packed: wanted columns that kernel_size {kernel_size} divides and rows that "
