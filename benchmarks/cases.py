@@ -14,8 +14,11 @@ ROWS = (1, 16, 256, 1024)
 QUICK_ROWS = (256, 1)
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 PATTERNS = ("csr", "2:4")
-FREE = ("csr", "rows")
-"""Patterns of any sparsity: single weights, or whole outputs and whole inputs."""
+FREE = ("csr", "rows", "blocks")
+"""Patterns of any sparsity: single weights, whole outputs and inputs, blocks of outputs."""
+
+BLOCK = 16
+"""Outputs that keep the same inputs where the pattern is "blocks"."""
 VALUES = ("fp32", "bf16", "fp16", "int8")
 """Types of the packed values; x and y are fp32. int8 values have a scale for each row."""
 
@@ -64,7 +67,7 @@ class Case:
         out_features: rows of the weight.
         in_features: columns of the weight.
         rows: rows of the input.
-        pattern: "csr" (unstructured), "rows" (whole outputs and inputs) or "N:M", N kept of M.
+        pattern: "csr" (unstructured), "N:M" (N kept of M), or another of `FREE`.
         sparsity: share of the weights that is zero.
         values: type of the packed values, one of `VALUES`.
     """
@@ -105,10 +108,10 @@ class Case:
 
     @property
     def column(self) -> str:
-        """The column of the target table: "2:4", or the sparsity in percent, or "rows" and it."""
+        """The column of the target table: "2:4", or the sparsity in percent, and its kind."""
         if self.pattern not in FREE:
             return self.pattern
-        return "rows " * (self.pattern == "rows") + f"{self.sparsity:.0%}"
+        return f"{self.pattern} " * (self.pattern != "csr") + f"{self.sparsity:.0%}"
 
     @property
     def columns(self) -> dict[str, str]:
@@ -144,7 +147,7 @@ class Selection:
         shapes: (out_features, in_features) of the weights.
         rows: rows of x.
         sparsities: shares of zeros of unstructured weights.
-        patterns: "csr", "rows" or "N:M".
+        patterns: "N:M", or of `FREE`.
         values: types of the packed values, for every case; None takes fp32, and bf16 and int8
             where a target asks for them: one row, weights from DRAM.
     """
@@ -183,7 +186,7 @@ def parse_nm(pattern: str) -> tuple[int, int]:
     kept, group = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 0 < kept <= group:
         raise ValueError(
-            "pattern must be 'csr', 'rows' or 'N:M' with N kept of M, such as '2:4'; "
+            f"pattern must be {', '.join(FREE)} or N:M with N kept of M, such as 2:4; "
             f"got {pattern!r}"
         )
     return kept, group

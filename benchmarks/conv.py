@@ -39,7 +39,7 @@ class Options:
         shapes: convolutions.
         images: batches.
         sparsities: shares of zeros, of patterns that have none of their own.
-        patterns: "csr", "rows" or "N:M".
+        patterns: as of `Case`.
         peers: whether to time other sparse libraries too.
         kernel: name of a kernel to force; None lets the package choose.
         roofline: what results are judged by; None prints no share of a bound.
@@ -124,8 +124,8 @@ def _checked(case: ConvCase, conv: torch.nn.Conv2d, layer: Subject, x: Tensor) -
 def _peers(
     case: ConvCase, conv: torch.nn.Conv2d, pruned: Tensor, x: Tensor, teller: Teller
 ) -> dict[str, Call]:
-    """Return the sparse libraries that can run a case; they have whole weights to look through."""
-    if case.pattern == "rows":
+    """Return the sparse libraries that can run a case; none of them knows of blocks or channels."""
+    if case.pattern in ("rows", "blocks"):
         return {}
     ready, absent = prepare_convs(conv, pruned, x)
     teller.all_skipped(absent)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.cases import FREE, SPARSITIES, Case
 
-PATTERNS = ("csr", "2:4", "rows")
+PATTERNS = ("csr", "2:4", "blocks", "rows")
 COLUMNS = ("2:4", *(f"{sparsity:.0%}" for sparsity in SPARSITIES))
 MOST_ROWS = 0.8
 """Whole outputs and channels are not measured above it: few networks outlive as much."""
@@ -50,8 +50,8 @@ class ConvCase:
     Args:
         shape: of the convolution and the image.
         images: of the batch.
-        pattern: "csr" (unstructured), "rows" (whole outputs and input channels) or "N:M", N kept
-            of M consecutive input channels.
+        pattern: as of `Case`; "rows" are whole outputs and input channels, and the M of "N:M" are
+            consecutive input channels.
         sparsity: share of the weights that is zero.
     """
 

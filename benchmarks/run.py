@@ -272,7 +272,7 @@ def parser() -> argparse.ArgumentParser:
     add("--sparsity", nargs="+", type=_checked(_share), default=SPARSITIES, metavar="S",
         help="shares of zeros, 0 to 1, of unstructured weights")  # fmt: skip
     add("--pattern", nargs="+", type=_checked(_pattern), default=PATTERNS, metavar="P",
-        help="csr (unstructured), rows (whole outputs and inputs) or N:M, N kept")  # fmt: skip
+        help=f"{', '.join(FREE)}, or N:M with N kept of M")  # fmt: skip
     add("--values", nargs="+", type=_checked(parse_values), metavar="V",
         help=f"types of the packed values: {', '.join(VALUES)}; fp32, and where a target asks "
         "for them bf16 and int8, unless given")  # fmt: skip

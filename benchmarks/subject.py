@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.bounds import Work
-from benchmarks.cases import COLD_BYTES, Case, Measured, parse_nm
+from benchmarks.cases import BLOCK, COLD_BYTES, Case, Measured, parse_nm
 from benchmarks.machine import caches
 
 Call = Callable[[], object]
@@ -152,6 +152,9 @@ def _mask(shape: tuple[int, int], pattern: str, sparsity: float) -> Tensor:
         return torch.rand(shape, generator=generator) >= sparsity
     if pattern == "rows":
         return _crossed(shape, sparsity, generator)
+    if pattern == "blocks":
+        blocks = torch.rand((-(-shape[0] // BLOCK), shape[1]), generator=generator) >= sparsity
+        return blocks.repeat_interleave(BLOCK, 0)[: shape[0]]
     kept, group = parse_nm(pattern)
     scores = torch.rand((shape[0] * shape[1] // group, group), generator=generator)
     best = scores.topk(kept, dim=1).indices

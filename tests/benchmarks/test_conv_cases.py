@@ -41,12 +41,12 @@ def test_the_default_run_measures_every_cell_of_every_target() -> None:
 
 
 def test_every_format_that_convolves_is_measured() -> None:
-    formats = {"csr": "csr", "2:4": "nm", "rows": "rows"}
+    formats = {"csr": "csr", "2:4": "nm", "rows": "rows", "blocks": "bsr"}
     assert {formats[pattern] for pattern in PATTERNS} == set(packing.convolved())
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("shape", [Shape(8, 12, 9, 3, 2), Shape(8, 12, 6)], ids=str)
+@pytest.mark.parametrize("shape", [Shape(8, 16, 9, 3, 2), Shape(8, 16, 6)], ids=str)
 def test_a_case_counts_what_its_layer_does(shape: Shape, pattern: str) -> None:
     case = ConvCase(shape, 2, pattern, 0.5)
     conv, x = conv_subject.make_conv(case), conv_subject.images_of(case)

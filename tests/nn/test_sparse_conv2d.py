@@ -151,7 +151,7 @@ def test_a_mask_that_breaks_the_format_or_the_shape_is_refused() -> None:
     mask = data.nm_mask(12, 72, 2, 4, data.generator()).view(12, 3, 3, 8).movedim(-1, 1).clone()
     mask[3, :4, 1, 1] = True  # 4 of 4
     before = dense.weight.detach().clone()
-    with pytest.raises(ValueError, match="format: 'nm' does not fit this mask.*use format='csr'"):
+    with pytest.raises(ValueError, match=r"format: 'nm' does not fit this mask.*use format='csr'"):
         SparseConv2d.from_dense(dense, mask, format="nm")
     with pytest.raises(ValueError, match="mask"):
         SparseConv2d.from_dense(dense, mask[:, :4])
