@@ -91,7 +91,7 @@ def target_lines(
     if len(rows) == 1:
         return ["no case of this run belongs to a target"]
     notes = ["geometric mean over shapes of the speed-up over the faster dense library"]
-    if any("*" in cell for row in rows for cell in row):
+    if any("*" in cell for row in rows for cell in row[1:]):
         notes.append("* not all shapes of the target were measured")
     return [*aligned(rows), *notes]
 

@@ -86,6 +86,10 @@ def test_targets_compare_geometric_means_of_one_image() -> None:
     many = [result(ConvCase(shape, 4, "csr", 0.9), 0.04, 0.04) for shape in target.shapes]
     assert report.target_cell(target, "90%", some + many) == "5.2/4.00 miss"
     assert report.target_cell(target, "90%", some[:1]) == "5.2/4.00* miss"
+    assert not any(line.startswith("*") for line in report.target_lines(some, TARGETS, COLUMNS))
+    assert report.target_lines(some[:1], TARGETS, COLUMNS)[-1].startswith("* not all")
+    whole = [result(ConvCase(shape, 1, "csr", 0.9), 0.04, 0.01) for shape in TARGETS[0].shapes]
+    assert not any(line.startswith("*") for line in report.target_lines(whole, TARGETS, COLUMNS))
     nm = [result(ConvCase(shape, 1, "2:4", 0), 0.04, 0.02) for shape in target.shapes]
     assert report.target_cell(target, "2:4", nm) == "gate sparse/2.00"
     whole = [result(ConvCase(shape, 1, "rows", 0.5), 0.04, 0.02) for shape in target.shapes]
