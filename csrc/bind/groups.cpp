@@ -1,5 +1,8 @@
-// What Python may ask through ctypes: the n highest scores of every group of m.
+// What Python may ask through ctypes of scores: the n highest of every group of m, and which are
+// above a bracket or inside.
 #include "cpu/groups.h"
+
+#include "cpu/between.h"
 
 // 1 if it was done, 0 if there is nothing compiled for groups of this size. `keep` holds a byte for
 // every score.
@@ -26,4 +29,11 @@ extern "C" __attribute__((visibility("default"))) int secateur_keep_in_groups(co
     default:
       return 0;
   }
+}
+
+// See mark_between.
+extern "C" __attribute__((visibility("default"))) std::int64_t secateur_mark_between(
+    const float* scores, std::int64_t count, float low, float high, std::uint8_t* keep,
+    std::int32_t* at) {
+  return secateur::mark_between(scores, count, low, high, keep, at);
 }

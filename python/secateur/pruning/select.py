@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from secateur.pruning._between import between
 from secateur.pruning.radix import last_kept, ordered_bits
 
 Scores = Callable[[], Tensor]
@@ -190,6 +191,13 @@ def _mark_layer(layer: Scores, mask: Tensor, bracket: tuple[float, float]) -> It
     start = 0
     for piece in _pieces(layer):
         marks = mask[start : start + len(piece)]
+        places = between(piece, low, high, marks)
+        if places is not None:
+            if len(places):
+                yield _Inside(0, places + start, piece[places])
+            start += len(piece)
+            del piece, marks
+            continue
         # A comparison in place is vectorised, one that makes a bool is not.
         marks.copy_(piece.clone().gt_(high))
         at = _few_true(piece.clone().ge_(low).bool().logical_xor_(marks))
