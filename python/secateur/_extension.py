@@ -6,6 +6,7 @@ import ctypes
 import functools
 import importlib.util
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -57,6 +58,23 @@ def library() -> ctypes.CDLL:
     if loaded is None:
         raise RuntimeError(reason())
     return loaded
+
+
+@functools.cache
+def function(name: str, returns: type, *arguments: type) -> Callable[..., int] | None:
+    """Return a function of the extension for calls through ctypes; None where there is none.
+
+    Args:
+        name: as exported; an extension that was built before there was one has none.
+        returns: ctypes type of the result.
+        arguments: ctypes types.
+    """
+    if not load():
+        return None
+    try:
+        return ctypes.CFUNCTYPE(returns, *arguments)((name, library()))
+    except AttributeError:
+        return None
 
 
 @functools.cache

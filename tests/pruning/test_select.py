@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import weakref
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from secateur.pruning import groups
+from secateur import _extension
 from secateur.pruning.groups import keep_in_groups
 from secateur.pruning.select import keep_across, keep_per_row, kept_count
 
@@ -143,8 +144,8 @@ def test_scores_that_are_never_whole() -> None:
 @pytest.fixture(params=["compiled", "torch"])
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "torch":
-        monkeypatch.setattr(groups, "_kernel", lambda: None)
-    elif groups._kernel() is None:
+        monkeypatch.setattr(_extension, "function", lambda *_: None)
+    elif _extension.function("secateur_keep_in_groups", ctypes.c_int) is None:
         pytest.skip("no extension here that has secateur_keep_in_groups: build it again")
     return str(request.param)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -24,23 +22,12 @@ def between(scores: Tensor, low: float, high: float, above: Tensor) -> Tensor | 
     Returns:
         int64 indices, ascending; None, and nothing written, where there is no kernel.
     """
-    kernel = _kernel()
+    pointer, number = ctypes.c_void_p, ctypes.c_float
+    arguments = (pointer, ctypes.c_int64, number, number, pointer, pointer)
+    kernel = _extension.function("secateur_mark_between", ctypes.c_int64, *arguments)
     if kernel is None or scores.device.type != "cpu" or scores.dtype != torch.float32:
         return None
     scores = scores.detach().contiguous()
     places = torch.empty(len(scores), dtype=torch.int32)
     found = kernel(scores.data_ptr(), len(scores), low, high, above.data_ptr(), places.data_ptr())
     return places[:found].long()
-
-
-@functools.cache
-def _kernel() -> Callable[..., int] | None:
-    if not _extension.load():
-        return None
-    # An extension that was built before there was such a kernel has none.
-    found = getattr(_extension.library(), "secateur_mark_between", None)
-    if found is not None:
-        pointer, number = ctypes.c_void_p, ctypes.c_float
-        found.argtypes = [pointer, ctypes.c_int64, number, number, pointer, pointer]
-        found.restype = ctypes.c_int64
-    return found

@@ -6,8 +6,6 @@ The same count is compiled in csrc/cpu/groups.h, for the sizes that kernels of s
 from __future__ import annotations
 
 import ctypes
-import functools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -44,24 +42,14 @@ def keep_in_groups(scores: Tensor, n: int) -> Tensor:
 
 def _marked_by_kernel(scores: Tensor, n: int, keep: Tensor) -> bool:
     """Write the mask into `keep`; say whether there is a kernel that does this."""
-    kernel = _kernel()
+    pointer, integer = ctypes.c_void_p, ctypes.c_int
+    arguments = (pointer, ctypes.c_int64, integer, integer, pointer)
+    kernel = _extension.function("secateur_keep_in_groups", integer, *arguments)
     if kernel is None or scores.dtype != torch.float32:
         return False
     groups, m = scores.shape
     scores = scores.contiguous()
     return bool(kernel(scores.data_ptr(), groups, m, n, keep.data_ptr()))
-
-
-@functools.cache
-def _kernel() -> Callable[..., int] | None:
-    if not _extension.load():
-        return None
-    # An extension that was built before there was such a kernel has none.
-    found = getattr(_extension.library(), "secateur_keep_in_groups", None)
-    if found is not None:
-        pointer, integer = ctypes.c_void_p, ctypes.c_int
-        found.argtypes = [pointer, ctypes.c_int64, integer, integer, pointer]
-    return found
 
 
 class _Duel:

@@ -59,14 +59,8 @@ class NM:
         Raises:
             ValueError: if N is not between 1 and M.
         """
-        numbers = re.fullmatch(r"(\d+):(\d+)", text)
-        if numbers is None:
-            return None
-        n, m = map(int, numbers.groups())
-        if not 1 <= n <= m:
-            hint = f'; did you mean "{m}:{n}"?' if 1 <= m < n else ""
-            raise ValueError(f'pattern "N:M" is N kept of M, 1 <= N <= M, not {text!r}{hint}')
-        return cls(n, m)
+        found = kept_of(text)
+        return None if found is None else cls(*found)
 
     def misfit(self, shape: Shape) -> str | None:
         """Return why not, if the rows do not divide into groups of M."""
@@ -109,3 +103,19 @@ class NM:
         """
         removed = min(round(sparsity * self.m), self.m - self.n)
         return NM(self.m - removed, self.m)
+
+
+def kept_of(text: str, end: str = "") -> tuple[int, int] | None:
+    """Return the N and M of "N:M" and then `end`; None if `text` is something else.
+
+    Raises:
+        ValueError: if N is not between 1 and M.
+    """
+    numbers = re.fullmatch(rf"(\d+):(\d+){end}", text)
+    if numbers is None:
+        return None
+    n, m = map(int, numbers.groups())
+    if not 1 <= n <= m:
+        hint = f'; did you mean "{m}:{n}{end}"?' if 1 <= m < n else ""
+        raise ValueError(f'pattern "N:M{end}" is N kept of M, 1 <= N <= M, not {text!r}{hint}')
+    return n, m

@@ -5,7 +5,6 @@ Hubara et al. 2021, arXiv:2102.08124, section 3.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from secateur.pruning.patterns._base import PATTERNS
 from secateur.pruning.patterns._pool import Pooling
 from secateur.pruning.patterns._tiles import best_tiles
+from secateur.pruning.patterns.nm import kept_of
 from secateur.pruning.shape import Shape
 
 
@@ -57,14 +57,8 @@ class Transposable:
         Raises:
             ValueError: if N is not between 1 and M.
         """
-        numbers = re.fullmatch(r"(\d+):(\d+)T", text)
-        if numbers is None:
-            return None
-        n, m = map(int, numbers.groups())
-        if not 1 <= n <= m:
-            hint = f'; did you mean "{m}:{n}T"?' if 1 <= m < n else ""
-            raise ValueError(f'pattern "N:MT" is N kept of M, 1 <= N <= M, not {text!r}{hint}')
-        return cls(n, m)
+        found = kept_of(text, "T")
+        return None if found is None else cls(*found)
 
     def misfit(self, shape: Shape) -> str | None:
         """Return why not, if the matrix does not divide into tiles."""
