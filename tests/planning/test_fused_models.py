@@ -104,9 +104,17 @@ def test_what_is_slower_is_left(
         assert fires or "slower" in entry.reason
 
 
-def test_what_makes_the_whole_slower_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("faults", [0, 784])
+def test_what_makes_the_whole_slower_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch, faults: int
+) -> None:
     times = iter([(2.0, 1.0), (1.0, 2.0)])
     monkeypatch.setattr(stopwatch, "compare", lambda *_, **__: next(times))
+    monkeypatch.setattr(stopwatch, "page_faults", lambda *_: faults)
+    if faults:  # then it was the allocator that was timed
+        report = sc.fuse(nn.Sequential(sparse(), nn.ReLU()).eval(), x_of(ROWS, WIDTH))
+        assert report.secateur_report.counts == {"activation": 1}
+        return
     model = nn.Sequential(sparse(), nn.ReLU()).eval()
     graph = sc.fuse(model, x_of(ROWS, WIDTH))
     assert "taken back: the whole graph is slower" in str(graph.secateur_report)

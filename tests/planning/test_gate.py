@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from typing import Any
 
@@ -180,3 +181,16 @@ def test_the_stopwatch_tells_fast_from_slow() -> None:
 
     dense_ms, sparse_ms = stopwatch.compare(work(20000), work(2000), threshold=1.1, budget_s=0.02)
     assert dense_ms > 2 * sparse_ms > 0
+
+
+def test_pages_mapped_anew_are_counted() -> None:
+    pytest.importorskip("resource", reason="page faults are counted on Unix only")
+    length = 1 << 26  # a mapping of its own, whatever the allocator has
+
+    def touched() -> None:
+        with mmap.mmap(-1, length) as fresh:
+            fresh[::4096] = bytes(length // 4096)
+
+    # Huge pages take fewer faults, but never none.
+    assert stopwatch.page_faults(touched) > 0
+    assert stopwatch.page_faults(lambda: None) == 0
