@@ -2,7 +2,7 @@
 PYTHON  ?= python3
 PATTERN ?= unstructured
 BIN     := .venv/bin
-SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
+SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 .PHONY: demo test check fmt bench asan build cuda-verify
 
 demo: build

@@ -1,0 +1,27 @@
+"""The emulated GPU, built once a session; and what only `make cuda-verify` runs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.support.cuda import build
+from tests.support.cuda.emulator import Emulator
+
+VERIFY = "SECATEUR_CUDA_VERIFY"
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Emulator:
+    return Emulator(build.emulated())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what is marked `verify` unless it was asked for."""
+    if os.environ.get(VERIFY, "") not in ("", "0"):
+        return
+    heavy = [item for item in items if item.get_closest_marker("verify")]
+    if heavy:
+        config.hook.pytest_deselected(items=heavy)
+        items[:] = [item for item in items if item not in heavy]
