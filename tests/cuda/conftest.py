@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,13 @@ from tests.support.cuda import build
 from tests.support.cuda.emulator import Emulator
 
 VERIFY = "SECATEUR_CUDA_VERIFY"
+ELSEWHERE = "SECATEUR_EMULATED"  # path of another build, such as one with a seeded fault
 
 
 @pytest.fixture(scope="session")
 def emulator() -> Emulator:
-    return Emulator(build.emulated())
+    elsewhere = os.environ.get(ELSEWHERE)
+    return Emulator(Path(elsewhere) if elsewhere else build.emulated())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -28,13 +28,17 @@ std::string here() {
   return "block " + text(me.block->at) + " thread " + std::to_string(me.index) + " ";
 }
 
+bool Machine::launchable(const Dim3& grid, const Dim3& block, int shared_bytes) {
+  const std::int64_t threads = std::int64_t{block.x} * block.y * block.z;
+  const bool fits = grid.x < (1U << 31) && grid.y <= 65535 && grid.z <= 65535;
+  const bool some = grid.x > 0 && grid.y > 0 && grid.z > 0 && threads > 0;
+  return some && fits && threads <= kMostThreads && shared_bytes >= 0 &&
+         shared_bytes <= kMostSharedBytes;
+}
+
 int Machine::run(Dim3 grid_size, Dim3 block_size, int shared_bytes, std::function<void()> kernel) {
-  const std::int64_t threads = std::int64_t{block_size.x} * block_size.y * block_size.z;
+  if (!launchable(grid_size, block_size, shared_bytes)) return kInvalidConfiguration;
   const std::int64_t blocks = std::int64_t{grid_size.x} * grid_size.y * grid_size.z;
-  const bool fits = grid_size.x < (1U << 31) && grid_size.y <= 65535 && grid_size.z <= 65535;
-  if (threads < 1 || threads > kMostThreads || blocks < 1 || !fits || shared_bytes < 0 ||
-      shared_bytes > kMostSharedBytes)
-    return kInvalidConfiguration;
   grid = grid_size;
   block_dim = block_size;
   kernel_ = std::move(kernel);

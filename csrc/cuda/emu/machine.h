@@ -107,6 +107,7 @@ class Machine {
   [[noreturn]] void give_up();
 
  private:
+  static bool launchable(const Dim3& grid, const Dim3& block, int shared_bytes);
   void start(std::int64_t number, int shared_bytes);
   void finish_thread(Thread* thread);
   void drop(Block* block);

@@ -51,11 +51,11 @@ std::string Report::findings_json() const {
 
 std::string Report::counters_json() const {
   std::string out;
-#define X(name)                  \
+#define COUNTER(name)            \
   out += out.empty() ? "" : ","; \
   out += quoted(#name) + ":" + std::to_string(counters.name);
-  SECATEUR_COUNTERS(X)
-#undef X
+#include "cuda/emu/counters.inc"
+#undef COUNTER
   return "{" + out + "}";
 }
 

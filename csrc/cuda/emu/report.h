@@ -11,21 +11,10 @@ namespace secateur::emu {
 
 using Where = std::source_location;  // of a call in a kernel
 
-// One name for each counter. Warp instructions, unless it says otherwise; an "_ideal" is what the
-// same accesses would take without bank conflicts, or with every sector fully used.
-#define SECATEUR_COUNTERS(X)                                                                  \
-  X(mma)                                                                                      \
-  X(mma_sp) X(ldmatrix) X(lds) X(sts) X(ldg) X(stg) X(ldgsts) X(atomic) X(shfl) X(vote)       \
-      X(syncwarp) X(bar) X(popc_lanes) X(ldmatrix_wavefronts) X(ldmatrix_wavefronts_ideal)    \
-          X(lds_wavefronts) X(lds_wavefronts_ideal) X(sts_wavefronts) X(sts_wavefronts_ideal) \
-              X(ldgsts_wavefronts) X(ldgsts_wavefronts_ideal) X(load_sectors)                 \
-                  X(load_sectors_ideal) X(store_sectors) X(store_sectors_ideal) X(blocks)     \
-                      X(switches)
-
 struct Counters {
-#define X(name) std::int64_t name = 0;
-  SECATEUR_COUNTERS(X)
-#undef X
+#define COUNTER(name) std::int64_t name = 0;
+#include "cuda/emu/counters.inc"
+#undef COUNTER
 };
 
 struct Finding {

@@ -4,7 +4,7 @@
 //                    + residual[t, o]; sums in float, of int8 in int32.
 //
 // Layouts of the weight, which is padded to padded_out rows and padded_in columns of zeros:
-//   torch24     values [padded_out, padded_in / 2] row by row, the kept two of every four in order;
+//   torch24     values [padded_out, padded_in / 2] row by row, the kept two of every four in order,
 //               meta as torch.sparse.SparseSemiStructuredTensor (and CUTLASS) keeps it. 16 bits a
 //               value: u32 word (k/32) * padded_out + (o/32)*32 + (o%8)*4 + (o%32)/16*2 + (k/16)%2,
 //               halfword (o/8)%2, nibble (k%16)/4. 8 bits: u32 word (k/64) * 2 * padded_out +

@@ -13,6 +13,9 @@ using ptx::Shared;
 struct Tile {
   static constexpr int kOut = 64, kRows = 64, kIn = 64;  // of a block; 64 columns of w are 32 kept
   static constexpr int kStages = 3, kThreads = 128;
+  // Blocks of a multiprocessor. Where nothing is said, ptxas spills to make room for seven on
+  // sm_120.
+  static constexpr int kBlocks = 4;
   static constexpr int kWarpOut = 32, kWarpRows = 32;  // of one of the four warps
   static constexpr int kChunk = 8;                     // elements of 16 bytes
   static constexpr int kKept = kIn / 2;
@@ -108,7 +111,7 @@ __device__ __forceinline__ void finish(const Problem<T>& p, std::int64_t out0, s
 }
 
 template <class T>
-__global__ void __launch_bounds__(Tile::kThreads) product(Problem<T> p) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product(Problem<T> p) {
   const Shared<std::uint8_t> memory = ptx::shared();
   const std::int64_t out0 = std::int64_t{ptx::block_index().x} * Tile::kOut;
   const std::int64_t row0 = std::int64_t{ptx::block_index().y} * Tile::kRows;

@@ -2,7 +2,7 @@
 //
 // Fragments, with lane = 4 g + t (PTX ISA, "Matrix fragments for mma"):
 //   d  16 x 8    d[0], d[1]: row g, columns 2t, 2t+1;  d[2], d[3]: row g+8
-//   a  16 x 8w   w elements a register (f16, bf16: 2; tf32: 1; s8: 4): a[0] row g, columns wt ..;
+//   a  16 x 8w   w elements a register (f16, bf16: 2; tf32: 1; s8: 4): a[0] row g, columns wt ..,
 //                a[1] row g+8;  a[2], a[3]: the same, columns 4w further. Sparse: of the kept ones.
 //   b  k x 8     b[i]: rows 4wi + wt .., column g; 2 registers dense, 4 sparse
 //   e  f16, bf16, tf32: lanes t = 2s and 2s+1 of selector s hold columns 0.. and the second half:
