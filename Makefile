@@ -2,7 +2,7 @@
 PYTHON  ?= python3
 PATTERN ?= unstructured
 BIN     := .venv/bin
-SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h')
+SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 .PHONY: demo test check fmt bench asan build cuda-verify
 
 demo: build
@@ -36,8 +36,9 @@ asan: .venv/requirements.stamp
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_NUM_THREADS=1 PYTHONPATH=python \
 	SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so $(BIN)/python -m pytest -q -n 2 tests/kernels tests/ops/test_errors.py
 
-cuda-verify:
-	@echo "there is no CUDA source yet: nothing to verify"
+# All that can be proved of the CUDA kernels without a GPU, the long part included.
+cuda-verify: .venv/requirements.stamp
+	SECATEUR_CUDA_VERIFY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/cuda
 
 build: .venv/build.stamp
 .venv/build.stamp: .venv/requirements.stamp pyproject.toml CMakeLists.txt $(shell find csrc -type f)

@@ -5,18 +5,13 @@
 #include <cstdint>
 
 #include "common/packed.h"
+#include "common/types.h"
 
 namespace secateur {
 
 enum class Isa : std::uint8_t { portable = 0, avx2 = 1, avx512 = 2, neon = 3 };
-enum class Act : std::uint8_t { none, relu, gelu, gelu_tanh, silu, relu6 };
 
-// Elements in memory; the arithmetic is float throughout.
-enum class Type : std::uint8_t { f32, bf16, f16, i8 };
-constexpr std::int64_t bytes_of(Type type) {
-  return type == Type::f32 ? 4 : type == Type::i8 ? 1 : 2;
-}
-
+// Types are those of the elements in memory; the arithmetic is float throughout.
 struct LinearArgs {
   const Header* weight;   // start of `index`
   const void* values;     // in the index's order

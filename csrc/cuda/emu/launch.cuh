@@ -1,0 +1,13 @@
+// Model of ptx/launch.cuh.
+#pragma once
+
+#include "cuda/emu/machine.h"
+
+namespace secateur::ptx {
+
+template <class... P, class... A>
+int launch(void (*kernel)(P...), Dim3 grid, Dim3 block, int shared_bytes, void*, A... args) {
+  return emu::machine().run(grid, block, shared_bytes, [=] { kernel(args...); });
+}
+
+}  // namespace secateur::ptx

@@ -1,0 +1,78 @@
+// Model of ptx/memory.cuh.
+#pragma once
+
+#include "cuda/emu/machine.h"
+#include "cuda/emu/memory.h"
+
+namespace secateur::ptx {
+
+using emu::Where;
+
+template <class T>
+constexpr void check_width() {
+  static_assert(
+      sizeof(T) == 1 || sizeof(T) == 2 || sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 16,
+      "one access moves 1, 2, 4, 8 or 16 bytes");
+}
+
+template <class T>
+T load(const T* pointer, const Where& where = Where::current()) {
+  check_width<T>();
+  T value;
+  emu::load_global(pointer, &value, sizeof value, where);
+  return value;
+}
+template <class T>
+T load_nc(const T* pointer, const Where& where = Where::current()) {
+  return load(pointer, where);
+}
+template <class T>
+T load_once(const T* pointer, const Where& where = Where::current()) {
+  return load(pointer, where);
+}
+template <class T>
+T load_cg(const T* pointer, const Where& where = Where::current()) {
+  return load(pointer, where);
+}
+template <class T>
+T load(Shared<T> pointer, const Where& where = Where::current()) {
+  check_width<T>();
+  T value;
+  emu::load_shared(pointer.address, &value, sizeof value, where);
+  return value;
+}
+
+template <class T>
+void store(T* pointer, std::type_identity_t<T> value, const Where& where = Where::current()) {
+  check_width<T>();
+  emu::store_global(pointer, &value, sizeof value, where);
+}
+template <class T>
+void store_once(T* pointer, std::type_identity_t<T> value, const Where& where = Where::current()) {
+  store(pointer, value, where);
+}
+template <class T>
+void store(Shared<T> pointer, std::type_identity_t<T> value,
+           const Where& where = Where::current()) {
+  check_width<T>();
+  emu::store_shared(pointer.address, &value, sizeof value, where);
+}
+
+// Polling has to let the other threads run.
+inline std::uint32_t load_acquire(const std::uint32_t* pointer,
+                                  const Where& where = Where::current()) {
+  emu::machine().yield(where);
+  return load(pointer, where);
+}
+inline void store_release(std::uint32_t* pointer, std::uint32_t value,
+                          const Where& where = Where::current()) {
+  store(pointer, value, where);
+  emu::machine().progress();
+}
+
+inline void prefetch(const void*) {}
+// Threads run one at a time and in program order: every write is seen at once.
+inline void fence() {}
+inline void fence_block() {}
+
+}  // namespace secateur::ptx

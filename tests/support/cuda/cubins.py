@@ -1,0 +1,93 @@
+"""What nvcc made of the kernels, read by cuobjdump: registers, spills, instructions.
+
+cuobjdump comes with the CUDA toolkit, and with the triton wheel.
+
+`python -m tests.support.cuda.cubins` prints the table that tests/cuda/resources.csv should be.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import pytest
+
+from tests.support.cuda import build
+
+# Shared memory that a block may ask for, by the kernel's table and by architecture: CUDA C++
+# Programming Guide, "Technical Specifications per Compute Capability".
+SHARED_LIMIT = {80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99}  # KiB
+
+
+@dataclass(frozen=True, order=True)
+class Resources:
+    """What a thread of a function needs on an architecture: a line of resources.csv."""
+
+    kernel: str
+    function: str
+    sm: int
+    registers: int
+    stack_bytes: int
+    static_shared_bytes: int
+
+
+def resources() -> list[Resources]:
+    """Return the resources of every function of every kernel on every architecture."""
+    found = []
+    for kernel, path in build.objects().items():
+        sm = 0
+        function = ""
+        for line in _cuobjdump("--dump-resource-usage", path).splitlines():
+            if match := re.search(r"arch = sm_(\d+)", line):
+                sm = int(match[1])
+            elif match := re.search(r"Function (\S+):", line):
+                function = plain_name(match[1])
+            elif match := re.search(r"REG:(\d+) STACK:(\d+) SHARED:(\d+)", line):
+                numbers = map(int, match.groups())
+                found.append(Resources(kernel, function, sm, *numbers))
+    return sorted(found)
+
+
+def instructions(path: Path) -> dict[tuple[int, str], list[str]]:
+    """Return the machine instructions of an object: (sm, function) -> opcodes, in order."""
+    found: dict[tuple[int, str], list[str]] = {}
+    sm = 0
+    current: list[str] = []
+    for line in _cuobjdump("-sass", path).splitlines():
+        if match := re.search(r"arch = sm_(\d+)", line):
+            sm = int(match[1])
+        elif match := re.search(r"Function : (\S+)", line):
+            current = found.setdefault((sm, plain_name(match[1])), [])
+        elif match := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", line):
+            current.append(match[1])
+    return found
+
+
+def plain_name(mangled: str) -> str:
+    """Return a function's name without namespaces and parameters: product<f16>."""
+    done = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True)
+    bare = re.sub(r"\((?:anonymous namespace)\)::|\b\w+::", "", done.stdout.strip())
+    return re.sub(r"^void ", "", bare.partition("(")[0])
+
+
+def _cuobjdump(flag: str, path: Path) -> str:
+    tool = shutil.which("cuobjdump")
+    if tool is None:
+        triton = importlib.util.find_spec("triton")
+        if triton is None or triton.origin is None:
+            pytest.skip("cuobjdump is not here; `pip install triton` brings it")
+        tool = str(Path(triton.origin).parent / "backends" / "nvidia" / "bin" / "cuobjdump")
+    done = subprocess.run([tool, flag, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.stdout.write(",".join(field.name for field in fields(Resources)) + "\n")
+    for row in resources():
+        sys.stdout.write(",".join(map(str, astuple(row))) + "\n")

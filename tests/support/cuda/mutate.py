@@ -1,0 +1,74 @@
+"""Faults put into a kernel on purpose: its tests must see each of them.
+
+tests/cuda/mutations/<kernel>.py holds `MUTATIONS`, a list of these; tests/cuda/test_<kernel>.py is
+what has to fail.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.cuda import build
+
+ROOT = build.ROOT
+FOLDER = ROOT / "build" / "mutated"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One fault.
+
+    Args:
+        fault: what it is, in words.
+        old: text that occurs once in the file.
+        new: what stands there instead.
+        file: under csrc/cuda; the kernel's own if empty.
+    """
+
+    fault: str
+    old: str
+    new: str
+    file: str = ""
+
+
+def run_tests(kernel: str, mutation: Mutation | None) -> subprocess.CompletedProcess[str]:
+    """Run a kernel's tests on a build with the fault in it."""
+    tree = FOLDER / "tree"
+    _copy(ROOT / "CMakeLists.txt", tree / "CMakeLists.txt")
+    for path in (ROOT / "csrc").rglob("*"):
+        if path.is_file():
+            _copy(path, tree / path.relative_to(ROOT))
+    if mutation is not None:
+        file = mutation.file or str(_source(kernel).relative_to(ROOT / "csrc" / "cuda"))
+        path = tree / "csrc" / "cuda" / file
+        text = path.read_text()
+        assert text.count(mutation.old) == 1, f"{file}: not once in it: {mutation.old!r}"
+        path.write_text(text.replace(mutation.old, mutation.new))
+    library = build.emulated(tree, FOLDER / "emu")
+    test = ROOT / "tests" / "cuda" / f"test_{kernel}.py"
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(test)],
+        env={**os.environ, "SECATEUR_EMULATED": str(library)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def _source(kernel: str) -> Path:
+    sources = (ROOT / "csrc" / "cuda").glob("*/*.cu")
+    return next(path for path in sources if f"{path.parent.name}_{path.stem}" == kernel)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy what differs, so that only that is compiled again."""
+    if target.exists() and filecmp.cmp(source, target, shallow=False):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
