@@ -116,7 +116,7 @@ Tensor conv2d(const KernelTable& table, Format format, const char* reference, co
   const OptionalTensor bias = floats(l.bias), scale = floats(l.scale);
   OptionalTensor residual = l.residual;
   if (residual) residual = laid_out(*residual, channels_last);
-  const ConvArgs args{
+  ConvArgs args{
       .layer = layer_args(h, l, x, y, {bias, residual, scale}, images),
       .channels = l.x.size(1),
       .groups = c.groups,
@@ -124,9 +124,12 @@ Tensor conv2d(const KernelTable& table, Format format, const char* reference, co
       .wide = wide,
       .channels_last = channels_last,
       .residual_first = c.residual_first,
+      .threads = 1,
   };
-  const Split split(h, images * Planes(args).positions, torch::stable::get_num_threads());
-  run(*kernel, &args, split, conv_scratch(args));
+  const std::int64_t positions = Planes(args, high.out).positions;
+  const Split split(h, images * positions, torch::stable::get_num_threads());
+  args.threads = split.parts;
+  run(*kernel, &args, split, Room(args).floats);
   return y;
 }
 

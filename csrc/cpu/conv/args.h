@@ -4,6 +4,8 @@
 // + residual[n, o, i, j], or with the residual inside of act.
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/kernel.h"
 
 namespace secateur {
@@ -53,28 +55,32 @@ struct ConvArgs {
   LinearArgs layer;
   std::int64_t channels, groups;
   Axis high, wide;
-  bool channels_last;   // x, y and the residual
-  bool residual_first;  // it is added before the activation
+  bool channels_last;    // x, y and the residual
+  bool residual_first;   // it is added before the activation
+  std::int64_t threads;  // that share the call, each with scratch of its own
 };
 
 // In every object its own: a function that two instruction sets shared could be the newer one.
 namespace {
 
-// The planes of one image: for each channel one for each pair of phases in use. Output (i, j) is
-// position i * pitch + j, and a tap is at the same position of its plane plus its own offset. Where
-// a tap falls outside of x, or into the row beside, its lanes are masked (fill.h). Mostly a plane's
-// rows are as long as y's; else they are padded to all that taps reach, and positions between the
-// end of an output row and the next are computed for nothing.
+// The planes of one image, or of a band of its rows: for each channel one for each pair of phases
+// in use. Output (i, j) is position i * pitch + j, and a tap is at the same position of its plane
+// plus its own offset. Where a tap falls outside of x, or into the row beside, its lanes are masked
+// (fill.h). Mostly a plane's rows are as long as y's; else they are padded to all that taps reach,
+// and positions between the end of an output row and the next are computed for nothing.
 struct Planes {
   bool in_x;               // the planes are x as it lies
   bool padded;             // to the left and right
   std::int64_t origin;     // place of its phase that a row begins with
   std::int64_t pitch;      // floats of a row
+  std::int64_t band;       // rows of y whose taps are held at a time
+  std::int64_t rows;       // of a plane
   std::int64_t plane;      // floats of a plane, and what separates it from the next
   std::int64_t channel;    // floats of a channel
   std::int64_t positions;  // from the first output to the last
 
-  explicit Planes(const ConvArgs& c) {
+  // No more than `most` rows of y at a time.
+  Planes(const ConvArgs& c, std::int64_t most) : band(most) {
     const Axis &h = c.high, &w = c.wide;
     padded = !w.as_long_as_out();
     origin = padded ? smaller(0, w.shift(0)) : 0;
@@ -82,27 +88,72 @@ struct Planes {
     positions = (h.out - 1) * pitch + w.out;
     in_x = h.stride == 1 && w.stride == 1 && w.size == pitch && !padded && !c.channels_last &&
            c.layer.x_type == Type::f32;
-    plane = in_x ? h.size * w.size : ceil_div(ceil_div(h.size, h.stride) * pitch, 16) * 16;
+    rows = ceil_div(h.size, h.stride);
+    const std::int64_t reached = band + h.shift(h.kernel - 1) - h.shift(0);
+    if (in_x || band >= h.out || reached >= rows)
+      band = h.out;
+    else
+      rows = reached;
+    plane = in_x ? h.size * w.size : apart(h.slots() * w.slots());
     channel = plane * h.slots() * w.slots();
-    if (!in_x && channel % 1024 == 0) {  // else all channels share the same few lines of L1
-      plane += 16;
-      channel = plane * h.slots() * w.slots();
-    }
+  }
+
+  // The row of its phase that a plane begins with, for outputs from row i on.
+  std::int64_t first_row(const ConvArgs& c, std::int64_t i) const {
+    return band == c.high.out ? 0 : i + c.high.shift(0);
   }
 
   // Floats of scratch.
   std::int64_t floats(const ConvArgs& c) const { return in_x ? 0 : channel * c.channels; }
+
+ private:
+  // Floats from a plane to the next, where a channel has `count` of them. A multiple of 4 KiB from
+  // channel to channel would have them all share the same few lines of L1.
+  std::int64_t apart(std::int64_t count) const {
+    const std::int64_t floats = ceil_div(rows * pitch, 16) * 16;
+    return floats * count % 1024 == 0 ? floats + 16 : floats;
+  }
 };
 
 constexpr std::int64_t kOutputsTogether = 512;  // whose sums stay in L2 while panels pass
 constexpr std::int64_t kWidestTile = 64;        // positions
+constexpr std::int64_t kPage = 1024;            // floats, to which an allocation is rounded up
+constexpr std::int64_t kAlways = 8192;          // floats that no call is too small for
 
-// Floats of scratch; no kernel has wider tiles than this allows for.
-inline std::int64_t conv_scratch(const ConvArgs& c) {
-  const Header& h = *c.layer.weight;
-  const std::int64_t outputs = smaller(h.out_features, kOutputsTogether + h.row_block);
-  return Planes(c).floats(c) + (h.k_block + outputs) * kWidestTile;
-}
+// How a call uses its scratch, which shall be no more than x and y together: at first it takes
+// fewer rows of the image at a time, then fewer outputs, then fewer positions. What is faster comes
+// first, and the last try is taken whatever it needs.
+struct Room {
+  std::int64_t tile;      // positions, at most
+  std::int64_t together;  // outputs whose sums are held
+  Planes planes;
+  std::int64_t floats;  // of scratch
+
+  explicit Room(const ConvArgs& c) : Room(c, kWidestTile, kOutputsTogether, c.high.out) {
+    const std::int64_t most = limit(c);
+    for (std::int64_t t = kWidestTile; floats > most && t >= 16; t -= 16)
+      for (std::int64_t outputs = kOutputsTogether; floats > most && outputs >= 64; outputs /= 2)
+        for (std::int64_t rows = c.high.out; floats > most; rows = ceil_div(rows, 2)) {
+          *this = Room(c, t, outputs, rows);
+          if (planes.in_x || rows == 1 || rows * planes.pitch <= t) break;
+        }
+  }
+
+ private:
+  Room(const ConvArgs& c, std::int64_t positions, std::int64_t outputs, std::int64_t rows)
+      : tile(positions), together(outputs), planes(c, rows) {
+    const Header& h = *c.layer.weight;
+    const std::int64_t sums = smaller(h.out_features, together + h.row_block);
+    floats = planes.floats(c) + (smaller(h.k_block, h.in_features) + sums) * tile;
+  }
+
+  static std::int64_t limit(const ConvArgs& c) {
+    const std::int64_t x = c.channels * c.high.size * c.wide.size;
+    const std::int64_t y = c.layer.weight->out_features * c.high.out * c.wide.out;
+    const std::int64_t bytes = (x + y) * c.layer.rows * bytes_of(c.layer.x_type);
+    return std::max(bytes / 4 / c.threads - kPage, kAlways);
+  }
+};
 
 }  // namespace
 }  // namespace secateur

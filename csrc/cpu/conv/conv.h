@@ -25,8 +25,7 @@ struct ConvTile {
   void run(const Part& part, float* scratch) const {
     // One group: all of them.
     const std::int64_t by_group = secateur::row_blocks(weight) / args.groups;
-    const std::int64_t together =
-        std::max<std::int64_t>(1, secateur::kOutputsTogether / weight.row_block);
+    const std::int64_t together = std::max<std::int64_t>(1, image.room.together / weight.row_block);
     for (std::int64_t b = part.block_begin; b < part.block_end;) {
       const std::int64_t group = b / by_group;
       const std::int64_t last = std::min({b + together, part.block_end, (group + 1) * by_group});
@@ -113,7 +112,8 @@ void conv_positions(const Image& image, const Part& part, std::int64_t n, std::i
                     std::int64_t to, float* scratch) {
   const std::int64_t fitting =
       kPanelBytes / (panel_floats<Tile<1, 1>>(*image.args.layer.weight) * 4);
-  const auto widest = std::clamp<std::int64_t>(fitting, 1, kWidest);
+  const std::int64_t held = image.room.tile / kLanes;
+  const auto widest = std::clamp<std::int64_t>(secateur::smaller(fitting, held), 1, kWidest);
   while (from < to) {
     const std::int64_t left = secateur::ceil_div(to - from, kLanes);
     const std::int64_t tiles = secateur::ceil_div(left, widest);
@@ -127,12 +127,14 @@ void conv_positions(const Image& image, const Part& part, std::int64_t n, std::i
 template <class Blocks>
 void conv_run(const ConvArgs& c, const Part& part, float* scratch) {
   Image image(c, scratch);
-  const std::int64_t positions = image.planes.positions;
-  scratch += image.planes.floats(c);
+  const Planes& planes = image.planes;
+  scratch += planes.floats(c);
   for (std::int64_t at = part.row_begin; at < part.row_end;) {
-    const std::int64_t n = at / positions, from = at % positions;
-    const std::int64_t to = secateur::smaller(positions, from + part.row_end - at);
-    image.open(n);
+    const std::int64_t n = at / planes.positions, from = at % planes.positions;
+    const std::int64_t row = from / planes.pitch;
+    const std::int64_t to =
+        std::min({planes.positions, from + part.row_end - at, (row + planes.band) * planes.pitch});
+    image.open(n, row);
     conv_positions<Blocks>(image, part, n, from, to, scratch);
     at += to - from;
   }

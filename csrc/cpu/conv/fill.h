@@ -48,35 +48,40 @@ struct Found {
   }
 };
 
-// The planes of one image, and where each weight column is found in them.
+// The planes of one image or band, and where each weight column is found in them.
 struct Image {
   const ConvArgs& args;
-  Planes planes;
+  secateur::Room room;
+  const Planes& planes = room.planes;
   std::int64_t deep;  // channels of a group
-  float* room;
+  float* scratch;
+  std::int64_t first_row = 0;  // of its phase, in a plane
   const float* start = nullptr;
   const float* begin = nullptr;  // of the memory that may be read
   const float* end = nullptr;
 
-  Image(const ConvArgs& c, float* scratch)
-      : args(c), planes(c), deep(c.channels / c.groups), room(scratch) {}
+  Image(const ConvArgs& c, float* floats)
+      : args(c), room(c), deep(c.channels / c.groups), scratch(floats) {}
+  Image(const Image&) = delete;
 
-  void open(std::int64_t n) {
+  // For the outputs of image n from row i on.
+  void open(std::int64_t n, std::int64_t i) {
     if (planes.in_x) {
       begin = static_cast<const float*>(args.layer.x);
       end = begin + args.layer.rows * args.channels * planes.channel;
       start = begin + n * args.channels * planes.channel;
     } else {
-      make_planes(args, planes, n, room);
-      start = begin = room;
-      end = room + planes.floats(args);
+      first_row = planes.first_row(args, i);
+      make_planes(args, planes, n, first_row, scratch);
+      start = begin = scratch;
+      end = scratch + planes.floats(args);
     }
   }
 
   std::int64_t tap_offset(std::int64_t p, std::int64_t q) const {
     const Axis &h = args.high, &w = args.wide;
-    return (h.slot(p) * w.slots() + w.slot(q)) * planes.plane + h.shift(p) * planes.pitch +
-           w.shift(q) - planes.origin;
+    return (h.slot(p) * w.slots() + w.slot(q)) * planes.plane +
+           (h.shift(p) - first_row) * planes.pitch + w.shift(q) - planes.origin;
   }
 
   // One row of a panel, of which not all may be memory.

@@ -1,5 +1,5 @@
-// One image of x to planes (args.h): stride and memory format are settled here, once for all taps
-// and outputs.
+// One image of x, or a band of its rows, to planes (args.h): stride and memory format are settled
+// here, once for all taps and outputs.
 #pragma once
 
 #include <algorithm>
@@ -27,14 +27,19 @@ SECATEUR_INLINE void zero(float* to, std::int64_t count) {
   if (count > 0) std::memset(to, 0, static_cast<std::size_t>(count) * sizeof(float));
 }
 
-// How often, and how far, a walk through the rows of a phase goes: where all of x is one plane, it
-// is one row.
+// Where a walk through the rows of a phase that are within x and the planes begins, how often, and
+// how far it goes: where all of x is one plane, it is one row.
 struct Rows {
-  std::int64_t count, length;
+  std::int64_t begin, count, length;
 
-  Rows(const ConvArgs& c, const Planes& p, std::int64_t phase_h, const Within& columns)
-      : count(c.high.length(phase_h)), length(columns.end - columns.begin) {
-    if (c.high.stride > 1 || c.wide.stride > 1 || p.padded || p.pitch != c.wide.size) return;
+  Rows(const ConvArgs& c, const Planes& p, std::int64_t first_row, std::int64_t phase_h,
+       const Within& columns)
+      : begin(std::max<std::int64_t>(first_row, 0)),
+        count(std::max<std::int64_t>(std::min(c.high.length(phase_h), first_row + p.rows) - begin,
+                                     0)),
+        length(columns.end - columns.begin) {
+    if (count == 0 || c.high.stride > 1 || c.wide.stride > 1 || p.padded || p.pitch != c.wide.size)
+      return;
     length *= count;
     count = 1;
   }
@@ -61,12 +66,15 @@ SECATEUR_INLINE void copy_row(const X* x, std::int64_t step, std::int64_t count,
 
 // One channel after another.
 template <class X>
-[[gnu::noinline]] void planes_of_rows(const ConvArgs& c, const Planes& p, std::int64_t phase_h,
-                                      std::int64_t phase_w, const X* x, float* to) {
+[[gnu::noinline]] void planes_of_rows(const ConvArgs& c, const Planes& p, std::int64_t first_row,
+                                      std::int64_t phase_h, std::int64_t phase_w, const X* x,
+                                      float* to) {
   const Within columns(c.wide, p, phase_w);
-  const Rows rows(c, p, phase_h, columns);
+  const Rows rows(c, p, first_row, phase_h, columns);
+  const std::int64_t line = rows.begin * c.high.stride + phase_h;
+  to += (rows.begin - first_row) * p.pitch;
   for (std::int64_t channel = 0; channel < c.channels; ++channel, to += p.channel) {
-    const X* from = x + (channel * c.high.size + phase_h) * c.wide.size + columns.from;
+    const X* from = x + (channel * c.high.size + line) * c.wide.size + columns.from;
     float* row = to;
     for (std::int64_t r = 0; r < rows.count;
          ++r, row += p.pitch, from += c.high.stride * c.wide.size) {
@@ -104,15 +112,18 @@ SECATEUR_INLINE void transpose_row(const X* x, std::int64_t step, std::int64_t c
 }
 
 template <class X>
-[[gnu::noinline]] void planes_of_pixels(const ConvArgs& c, const Planes& p, std::int64_t phase_h,
-                                        std::int64_t phase_w, const X* x, float* to) {
+[[gnu::noinline]] void planes_of_pixels(const ConvArgs& c, const Planes& p, std::int64_t first_row,
+                                        std::int64_t phase_h, std::int64_t phase_w, const X* x,
+                                        float* to) {
   const Within columns(c.wide, p, phase_w);
-  const Rows rows(c, p, phase_h, columns);
+  const Rows rows(c, p, first_row, phase_h, columns);
+  const std::int64_t line = rows.begin * c.high.stride + phase_h;
+  to += (rows.begin - first_row) * p.pitch;
   for (std::int64_t first = 0; first < c.channels; first += kLanes, to += kLanes * p.channel) {
     const std::int64_t channels = secateur::smaller(kLanes, c.channels - first);
     for (std::int64_t r = 0; r < rows.count; ++r) {
       float* row = to + r * p.pitch;
-      const std::int64_t pixel = (r * c.high.stride + phase_h) * c.wide.size + columns.from;
+      const std::int64_t pixel = (r * c.high.stride + line) * c.wide.size + columns.from;
       for (std::int64_t l = 0; l < channels; ++l) {
         zero(row + l * p.channel, columns.begin);
         zero(row + l * p.channel + columns.end, p.pitch - columns.end);
@@ -123,8 +134,9 @@ template <class X>
   }
 }
 
-// All planes of image `n`.
-void make_planes(const ConvArgs& c, const Planes& p, std::int64_t n, float* to) {
+// All planes of image `n`; they begin with row `first_row` of their phase, which may be above x.
+void make_planes(const ConvArgs& c, const Planes& p, std::int64_t n, std::int64_t first_row,
+                 float* to) {
   const std::int64_t image = c.channels * c.high.size * c.wide.size;
   const void* x = at(c.layer.x, c.layer.x_type, n * image);
   const std::int64_t wide_slots = c.wide.slots();
@@ -133,7 +145,8 @@ void make_planes(const ConvArgs& c, const Planes& p, std::int64_t n, float* to) 
       typed(c.layer.x_type, x, [&]<class X>(const X* from) {
         if constexpr (!std::is_same_v<X, I8>) {
           float* here = to + (a * wide_slots + b) * p.plane;
-          (c.channels_last ? planes_of_pixels<X> : planes_of_rows<X>)(c, p, c.high.phase(a),
+          (c.channels_last ? planes_of_pixels<X> : planes_of_rows<X>)(c, p, first_row,
+                                                                      c.high.phase(a),
                                                                       c.wide.phase(b), from, here);
         }
       });
