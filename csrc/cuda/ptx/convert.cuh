@@ -27,10 +27,12 @@ __device__ __forceinline__ T from_float(float x) {
 // Two elements in a register, the first in its lower half.
 template <class T>
 __device__ __forceinline__ std::uint32_t pack_pair(float first, float second) {
+  std::uint32_t r;
   if constexpr (std::is_same_v<T, f16>)
-    return bits_as<std::uint32_t>(__floats2half2_rn(first, second));
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(second), "f"(first));
   else
-    return bits_as<std::uint32_t>(__floats2bfloat162_rn(first, second));
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(second), "f"(first));
+  return r;
 }
 template <class T>
 __device__ __forceinline__ Vec<float, 2> unpack_pair(std::uint32_t pair) {

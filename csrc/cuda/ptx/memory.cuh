@@ -6,38 +6,55 @@
 
 namespace secateur::ptx {
 
-// LOAD(name, "instruction") and STORE(...): one function for each width, picked by sizeof(T).
-#define SECATEUR_LOAD(name, space, Pointer, address, constraint)                       \
-  template <class T>                                                                   \
-  __device__ __forceinline__ T name(Pointer pointer) {                                 \
-    if constexpr (sizeof(T) == 1) {                                                    \
-      std::uint32_t r;                                                                 \
-      asm volatile(space ".u8 %0, [%1];" : "=r"(r) : constraint(address) : "memory");  \
-      return bits_as<T>(static_cast<std::uint8_t>(r));                                 \
-    } else if constexpr (sizeof(T) == 2) {                                             \
-      std::uint16_t r;                                                                 \
-      asm volatile(space ".u16 %0, [%1];" : "=h"(r) : constraint(address) : "memory"); \
-      return bits_as<T>(r);                                                            \
-    } else if constexpr (sizeof(T) == 4) {                                             \
-      std::uint32_t r;                                                                 \
-      asm volatile(space ".u32 %0, [%1];" : "=r"(r) : constraint(address) : "memory"); \
-      return bits_as<T>(r);                                                            \
-    } else if constexpr (sizeof(T) == 8) {                                             \
-      Vec<std::uint32_t, 2> r;                                                         \
-      asm volatile(space ".v2.u32 {%0, %1}, [%2];"                                     \
-                   : "=r"(r.v[0]), "=r"(r.v[1])                                        \
-                   : constraint(address)                                               \
-                   : "memory");                                                        \
-      return bits_as<T>(r);                                                            \
-    } else {                                                                           \
-      static_assert(sizeof(T) == 16, "a load moves 1, 2, 4, 8 or 16 bytes");           \
-      Vec<std::uint32_t, 4> r;                                                         \
-      asm volatile(space ".v4.u32 {%0, %1, %2, %3}, [%4];"                             \
-                   : "=r"(r.v[0]), "=r"(r.v[1]), "=r"(r.v[2]), "=r"(r.v[3])            \
-                   : constraint(address)                                               \
-                   : "memory");                                                        \
-      return bits_as<T>(r);                                                            \
-    }                                                                                  \
+// Loads pass L2 by the policy that says: first to go.
+__device__ __forceinline__ std::uint64_t evict_first() {
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
+
+// One function for each instruction, of all widths. Behind the address may come one more operand,
+// a policy: hint1, hint2 and hint4 name it where 1, 2 and 4 registers are loaded.
+#define SECATEUR_LOAD(name, space, Pointer, address, constraint, hint1, hint2, hint4, ...) \
+  template <class T>                                                                       \
+  __device__ __forceinline__ T name(Pointer pointer) {                                     \
+    if constexpr (sizeof(T) == 1) {                                                        \
+      std::uint32_t r;                                                                     \
+      asm volatile(space ".u8 %0, [%1]" hint1 ";"                                          \
+                   : "=r"(r)                                                               \
+                   : constraint(address) __VA_OPT__(, ) __VA_ARGS__                        \
+                   : "memory");                                                            \
+      return bits_as<T>(static_cast<std::uint8_t>(r));                                     \
+    } else if constexpr (sizeof(T) == 2) {                                                 \
+      std::uint16_t r;                                                                     \
+      asm volatile(space ".u16 %0, [%1]" hint1 ";"                                         \
+                   : "=h"(r)                                                               \
+                   : constraint(address) __VA_OPT__(, ) __VA_ARGS__                        \
+                   : "memory");                                                            \
+      return bits_as<T>(r);                                                                \
+    } else if constexpr (sizeof(T) == 4) {                                                 \
+      std::uint32_t r;                                                                     \
+      asm volatile(space ".u32 %0, [%1]" hint1 ";"                                         \
+                   : "=r"(r)                                                               \
+                   : constraint(address) __VA_OPT__(, ) __VA_ARGS__                        \
+                   : "memory");                                                            \
+      return bits_as<T>(r);                                                                \
+    } else if constexpr (sizeof(T) == 8) {                                                 \
+      Vec<std::uint32_t, 2> r;                                                             \
+      asm volatile(space ".v2.u32 {%0, %1}, [%2]" hint2 ";"                                \
+                   : "=r"(r.v[0]), "=r"(r.v[1])                                            \
+                   : constraint(address) __VA_OPT__(, ) __VA_ARGS__                        \
+                   : "memory");                                                            \
+      return bits_as<T>(r);                                                                \
+    } else {                                                                               \
+      static_assert(sizeof(T) == 16, "a load moves 1, 2, 4, 8 or 16 bytes");               \
+      Vec<std::uint32_t, 4> r;                                                             \
+      asm volatile(space ".v4.u32 {%0, %1, %2, %3}, [%4]" hint4 ";"                        \
+                   : "=r"(r.v[0]), "=r"(r.v[1]), "=r"(r.v[2]), "=r"(r.v[3])                \
+                   : constraint(address) __VA_OPT__(, ) __VA_ARGS__                        \
+                   : "memory");                                                            \
+      return bits_as<T>(r);                                                                \
+    }                                                                                      \
   }
 
 #define SECATEUR_STORE(name, space, Pointer, address, constraint)                                  \
@@ -65,14 +82,15 @@ namespace secateur::ptx {
     }                                                                                              \
   }
 
-SECATEUR_LOAD(load, "ld.global", const T*, pointer, "l")
+SECATEUR_LOAD(load, "ld.global", const T*, pointer, "l", "", "", "")
 // What no thread writes while the kernel runs: through the read-only path.
-SECATEUR_LOAD(load_nc, "ld.global.nc", const T*, pointer, "l")
+SECATEUR_LOAD(load_nc, "ld.global.nc", const T*, pointer, "l", "", "", "")
 // The same, and read once: it passes the caches by, so that what is used again stays there.
-SECATEUR_LOAD(load_once, "ld.global.nc.L1::no_allocate.L2::evict_first", const T*, pointer, "l")
+SECATEUR_LOAD(load_once, "ld.global.nc.L1::no_allocate.L2::cache_hint", const T*, pointer, "l",
+              ", %2", ", %3", ", %5", "l"(evict_first()))
 // What other blocks write while the kernel runs, past the L1 cache: a lock, a partial sum.
-SECATEUR_LOAD(load_cg, "ld.global.cg", const T*, pointer, "l")
-SECATEUR_LOAD(load, "ld.shared", Shared<T>, pointer.address, "r")
+SECATEUR_LOAD(load_cg, "ld.global.cg", const T*, pointer, "l", "", "", "")
+SECATEUR_LOAD(load, "ld.shared", Shared<T>, pointer.address, "r", "", "", "")
 SECATEUR_STORE(store, "st.global", T*, pointer, "l")
 // What this kernel does not read again.
 SECATEUR_STORE(store_once, "st.global.cs", T*, pointer, "l")
