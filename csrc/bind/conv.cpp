@@ -1,6 +1,7 @@
 #include "bind/conv.h"
 
 #include <algorithm>
+#include <array>
 
 #include "bind/dispatch.h"
 #include "bind/run.h"
@@ -74,9 +75,13 @@ bool lies_channels_last(const Tensor& t) {
          t.stride(2) == width * channels && t.stride(0) == height * width * channels;
 }
 
+bool laid_out_as(const Tensor& t, bool channels_last) {
+  return channels_last ? lies_channels_last(t) : t.is_contiguous();
+}
+
 Tensor laid_out(const Tensor& t, bool channels_last) {
   using torch::headeronly::MemoryFormat;
-  if (channels_last ? lies_channels_last(t) : t.is_contiguous()) return t;  // a call costs 1 us
+  if (laid_out_as(t, channels_last)) return t;  // a call costs 1 us
   return torch::stable::contiguous(
       t, channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
 }
@@ -88,9 +93,9 @@ Tensor new_image(const ConvCall& c, const Axis& high, const Axis& wide, bool cha
   return torch::stable::transpose(torch::stable::transpose(pixels, 1, 3), 2, 3);
 }
 
-bool same_shape(const Tensor& a, const Tensor& b) {
-  bool same = a.dim() == b.dim();
-  for (std::int64_t i = 0; same && i < a.dim(); ++i) same = a.size(i) == b.size(i);
+bool has_shape(const Tensor& t, const std::array<std::int64_t, 4>& shape) {
+  bool same = t.dim() == 4;
+  for (std::int64_t i = 0; same && i < 4; ++i) same = t.size(i) == shape[i];
   return same;
 }
 
@@ -108,9 +113,11 @@ Tensor conv2d(const KernelTable& table, Format format, const char* reference, co
   if (kernel == nullptr || !kernels_take(c, h)) return by_reference(reference, c);
 
   const bool channels_last = lies_channels_last(l.x);
-  Tensor y = new_image(c, high, wide, channels_last);
-  STD_TORCH_CHECK(!l.residual || same_shape(*l.residual, y), table.op,
-                  ": residual must have y's shape");
+  STD_TORCH_CHECK(
+      !l.residual || has_shape(*l.residual, {images, l.out_features, high.out, wide.out}), table.op,
+      ": residual must have y's shape");
+  const bool over = c.over && laid_out_as(*l.residual, channels_last);
+  Tensor y = over ? *l.residual : new_image(c, high, wide, channels_last);
   if (y.numel() == 0) return y;
   const Tensor x = laid_out(l.x, channels_last);
   const OptionalTensor bias = floats(l.bias), scale = floats(l.scale);
@@ -131,6 +138,12 @@ Tensor conv2d(const KernelTable& table, Format format, const char* reference, co
   args.threads = split.parts;
   run(*kernel, &args, split, Room(args).floats);
   return y;
+}
+
+void conv2d_over(const KernelTable& table, Format format, const char* reference, ConvCall c) {
+  Tensor residual = *c.layer.residual;
+  const Tensor y = conv2d(table, format, reference, c);
+  if (y.const_data_ptr() != residual.const_data_ptr()) torch::stable::copy_(residual, y);
 }
 
 }  // namespace secateur::bind

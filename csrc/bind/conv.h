@@ -15,9 +15,13 @@ struct ConvCall {
   Ints kernel_size, stride, padding, dilation;  // padding: left, right, top, bottom
   std::int64_t groups;
   bool residual_first;
+  bool over;  // y may be written to the residual's memory
 };
 
 Tensor conv2d(const KernelTable& table, Format format, const char* reference, const ConvCall& call);
+
+// The same; y is in the residual then.
+void conv2d_over(const KernelTable& table, Format format, const char* reference, ConvCall call);
 
 // The function of a format's op as the dispatcher calls it.
 template <class Op>
@@ -34,7 +38,26 @@ Tensor conv2d_from_dispatcher(Tensor x, Tensor values, Tensor index, OptionalTen
                  padding,
                  dilation,
                  groups,
-                 residual_first});
+                 residual_first,
+                 false});
+}
+
+template <class Op>
+void conv2d_over_from_dispatcher(Tensor x, Tensor values, Tensor index, OptionalTensor bias,
+                                 Tensor residual, OptionalTensor scale, OptionalTensor dense,
+                                 OptionalTensor transposed, std::int64_t out_channels,
+                                 Ints kernel_size, Ints stride, Ints padding, Ints dilation,
+                                 std::int64_t groups, std::string act, bool residual_first) {
+  // #lizard forgives: the schema dictates the arguments.
+  conv2d_over(Op::table(), Op::format, Op::reference,
+              {{x, values, index, bias, residual, scale, dense, transposed, out_channels, act},
+               kernel_size,
+               stride,
+               padding,
+               dilation,
+               groups,
+               residual_first,
+               true});
 }
 
 }  // namespace secateur::bind
@@ -54,6 +77,7 @@ Tensor conv2d_from_dispatcher(Tensor x, Tensor values, Tensor index, OptionalTen
   STABLE_TORCH_LIBRARY_IMPL(secateur, CPU, m) {                                     \
     m.impl(#fmt "_conv2d", TORCH_BOX(&conv2d_from_dispatcher<Op>));                 \
     m.impl(#fmt "_conv2d_infer", TORCH_BOX(&conv2d_from_dispatcher<Op>));           \
+    m.impl(#fmt "_conv2d_over", TORCH_BOX(&conv2d_over_from_dispatcher<Op>));       \
   }                                                                                 \
   }                                                                                 \
   }

@@ -46,6 +46,65 @@ def test_the_end_of_a_residual_block_is_one_call(inplace: bool) -> None:
     assert graph.secateur_report.counts == {"residual": 1, "residual activation": 1}
 
 
+def block(x: Tensor, a: nn.Module, b: nn.Module) -> Tensor:
+    return (b(a(x).relu()) + x).relu()
+
+
+def test_blocks_of_a_stage_share_one_image() -> None:
+    def forward(x: Tensor, first: nn.Module, *rest: nn.Module) -> Tensor:
+        x = first(x)
+        for i in range(0, len(rest), 2):
+            x = block(x, *rest[i : i + 2])
+        return x
+
+    graph = fused(Free(forward, *[conv() for _ in range(7)]), *SHAPE)
+    assert graph.secateur_report.counts["over residual"] == 3
+    assert sum(name == "secateur.csr_conv2d_over.default" for name in targets(graph)) == 3
+
+
+def test_what_is_read_again_is_not_written_over() -> None:
+    def forward(x: Tensor, stem: nn.Module, a: nn.Module, b: nn.Module) -> Tensor:
+        x = stem(x)
+        return block(x, a, b) * x
+
+    refused(Free(forward, *[conv() for _ in range(3)]), "over residual", "may keep", *SHAPE)
+
+
+def test_what_a_later_layer_reads_is_not_written_over() -> None:
+    def forward(x: Tensor, stem: nn.Module, a: nn.Module, b: nn.Module) -> Tensor:
+        x = stem(x)
+        y = block(x, a, b)
+        return y * a(x)
+
+    refused(Free(forward, *[conv() for _ in range(3)]), "over residual", "reads .* later", *SHAPE)
+
+
+def test_an_input_of_the_model_is_not_written_over() -> None:
+    refused(Free(block, conv(), conv()), "over residual", "somebody else's memory", *SHAPE)
+
+
+def test_a_convolution_is_not_written_over_its_own_input() -> None:
+    def forward(x: Tensor, stem: nn.Module, a: nn.Module) -> Tensor:
+        x = stem(x)
+        return a(x) + x
+
+    refused(Free(forward, conv(), conv()), "over residual", "input too", *SHAPE)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # inductor imports it
+def test_a_graph_that_writes_over_a_residual_compiles_and_exports() -> None:
+    def forward(x: Tensor, stem: nn.Module, a: nn.Module, b: nn.Module) -> Tensor:
+        return block(stem(x), a, b)
+
+    model = Free(forward, *[conv() for _ in range(3)]).eval()
+    graph, x = fused(model, *SHAPE), data.integers(SHAPE, data.generator(9))
+    assert "over residual" in graph.secateur_report.counts
+    with torch.no_grad():
+        wanted = model(x)
+        assert torch.equal(torch.compile(graph, fullgraph=True)(x), wanted)
+        assert torch.equal(torch.export.export(graph, (x,)).module()(x), wanted)
+
+
 def test_the_activation_of_a_sum_used_twice_stays() -> None:
     def forward(x: Tensor, a: nn.Module) -> Tensor:
         y = a(x) + x

@@ -151,6 +151,7 @@ def test_rewrites_are_found_by_their_files() -> None:
         "channels last",
         "max pool",
         "mlp",
+        "over residual",
         "residual",
         "residual activation",
         "shared input",

@@ -15,7 +15,7 @@ SECATEUR_INLINE void store_pixels(const Store& s, Y* y, std::int64_t at, const f
   std::int64_t i = 0;
   for (; i + kLanes <= length; i += kLanes) store_vec(s, y, at + i, load(sums + i));
   if (i == length) return;
-  if (length > kLanes) {  // once more, from a vector before the end
+  if (length > kLanes && s.residual != s.y) {  // once more, from a vector before the end
     store_vec(s, y, at + length - kLanes, load(sums + length - kLanes));
     return;
   }

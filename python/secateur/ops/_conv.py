@@ -28,6 +28,11 @@ _SCHEMA = (
     "int[] kernel_size, int[] stride, int[] padding, int[] dilation, int groups=1, "
     'str act="none", bool residual_first=False) -> Tensor'
 )
+_SCHEMA_OVER = (
+    _SCHEMA.replace("bias=None", "bias")
+    .replace("Tensor? residual=None", "Tensor(a!) residual")
+    .replace("-> Tensor", "-> ()")
+)
 _ONES, _ZEROS = (1, 1), (0, 0, 0, 0)
 
 
@@ -35,7 +40,8 @@ class ConvOp:
     """The 2-D convolution of one format: a call computes, see `__call__`.
 
     Making one defines the format's ops in torch's namespace `secateur`. ``<format>_conv2d`` is
-    differentiable, ``_infer`` is the same without a gradient, ``_reference`` is the definition.
+    differentiable, ``_infer`` is the same without a gradient, ``_over`` too, but for its result,
+    which it writes over the residual, and ``_reference`` is the definition.
 
     Args:
         linear: the format's linear op, whose gradients are taken.
@@ -46,6 +52,7 @@ class ConvOp:
         self.name = f"{linear.format.name}_conv2d"
         for suffix in ("", "_infer"):
             define(self.name + suffix, _SCHEMA, self.default, self._fake)
+        define(f"{self.name}_over", _SCHEMA_OVER, self._default_over, self._fake_over)
         define(f"{self.name}_reference", _SCHEMA, self.reference, self._fake)
         differentiate(self.name, self._backward, _save)
         self._train, self._infer = found(self.name), found(f"{self.name}_infer")
@@ -151,6 +158,12 @@ class ConvOp:
         dense = call.dense.to(call.x.dtype)
         shape: Any = {"stride": call.stride, "dilation": call.dilation, "groups": call.groups}
         return finished(call, F.conv2d(call.padded(), dense, bias, **shape))
+
+    def _default_over(self, *args: Any, **kwargs: Any) -> None:
+        ConvCall(*args, **kwargs).residual.copy_(self.default(*args, **kwargs))  # type: ignore[union-attr]
+
+    def _fake_over(self, *args: Any, **kwargs: Any) -> None:
+        check_conv(self.name, self.format.code, ConvCall(*args, **kwargs), None)
 
     def _read(self, *args: Any, **kwargs: Any) -> tuple[ConvCall, Header]:
         call = ConvCall(*args, **kwargs)

@@ -26,6 +26,8 @@ class Match:
         build: adds the replacement and returns a node for each output; called with the graph's
             insertion point set.
         first: the replacement goes before the first of `old` instead of before the last.
+        spoils: a node whose value the replacement writes its result to. `build` returns it then,
+            and what it held is no more.
     """
 
     what: str
@@ -33,6 +35,7 @@ class Match:
     outputs: Sequence[Node]
     build: Callable[[], Sequence[Node]]
     first: bool = False
+    spoils: Node | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ Fetch = Callable[[object], Any]
 _SLOPE, _ULPS = 1.13, 4
 
 
+SAME = torch.zeros(())
+"""The bound of what was computed as before, and went elsewhere."""
+
+
 def fault(old: Sequence[Tensor], new: Sequence[Tensor], bounds: Sequence[Tensor]) -> str | None:
     """Return how `new` differs from `old` by more than twice `bounds`, or None."""
     for one, other, bound in zip(old, new, bounds, strict=True):
@@ -52,7 +56,7 @@ def bound(node: Node, fetch: Fetch) -> Tensor:
         sliced: Tensor = torch.ops.aten.slice.Tensor(bound(whole, fetch), dim, start, end)
         return sliced
     if node.target is torch.ops.aten.clone.default:
-        return torch.zeros(())  # nothing was computed anew
+        return SAME
     if node.target is torch.ops.aten.conv2d.default:
         given: Any = [fetch(a) if isinstance(a, Node) else a for a in node.args]
         return _of_dense(*given)

@@ -94,13 +94,19 @@ class Work:
         module = self.captured.module
         calls = [node for node in made if node.op != "get_attr"]
         old = function(module, match.old, match.outputs, values)
-        new = function(module, calls, outputs, values)
+        held = (
+            values
+            if match.spoils is None
+            else {**values, match.spoils: values[match.spoils].clone()}
+        )
+        new = function(module, calls, outputs, held)
 
         def fetch(node: object) -> Any:
             fixed = tensor_of(module, node) if isinstance(node, Node) else None
             return fixed if fixed is not None or not isinstance(node, Node) else values[node]
 
-        wrong = _check.fault(old(), new(), [_check.bound(node, fetch) for node in outputs])
+        bounds = [_check.bound(n, fetch) if n in made else _check.SAME for n in outputs]
+        wrong = _check.fault(old(), new(), bounds)
         if wrong is not None:
             return wrong, (None, None)
         if self.report.gate == "always":
