@@ -24,7 +24,8 @@ class Packed:
 
     Args:
         format: name of the format in `FORMATS`.
-        values: 1-D floating tensor, kept weights in the format's order, zeros after them.
+        values: 1-D floating tensor, kept weights in the format's order, zeros after them, and
+            between them where the format pads its tiles (`Format.occupied`).
         index: 1-D uint8 tensor, header and positions.
         in_features: columns of the weight.
         out_features: rows of the weight.
@@ -91,6 +92,13 @@ class Format(ABC):
         """Return what of a fitting `mask`, beside its count, decides how fast its weight runs."""
         return ()
 
+    def occupied(self, index: Tensor) -> slice | Tensor:
+        """Return which elements of `values` are slots in use, ascending: a slice, or int64.
+
+        All others are padding: zero, and of zero gradient.
+        """
+        return slice(0, Header.read(index).nnz)
+
     @abstractmethod
     def positions(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return (rows, columns), int64, one pair for each value slot in use, in value order."""
@@ -109,7 +117,7 @@ class Format(ABC):
         header = Header.read(index)
         rows, columns = self.positions(index)
         dense = values.new_zeros(header.out_features, header.in_features)
-        return dense.index_put((rows, columns), values[: header.nnz])
+        return dense.index_put((rows, columns), values[self.occupied(index)])
 
 
 FORMATS: Registry[Format] = Registry("format", "secateur.formats")

@@ -83,24 +83,28 @@ class Csr(Format):
         return transposed(Header.read(index), *self.positions(index)).to(index.device)
 
 
-def transposed(header: Header, rows: Tensor, columns: Tensor) -> Tensor:
+def transposed(
+    header: Header, rows: Tensor, columns: Tensor, places: tuple[Tensor, int] | None = None
+) -> Tensor:
     """Build the csr index of the transposed weight, its permutation included.
 
     Args:
         header: of the weight as it stands.
         rows: int64, row of each value slot in use.
         columns: int64, column of each value slot in use.
+        places: which elements of `values` those slots are, int64, and one that is padding; None
+            where they are the first.
     """
     out_features, in_features = header.out_features, header.in_features
     at = (columns * out_features + rows).cpu().numpy()
     mask = np.zeros(in_features * out_features, np.bool_)
     slots = np.zeros(in_features * out_features, np.int32)
     mask[at] = True
-    slots[at] = np.arange(len(at), dtype=np.int32)
+    slots[at] = np.arange(len(at)) if places is None else places[0].cpu().numpy()
 
-    # Slot nnz of the values is the first padding zero.
+    # Slot nnz of the values is the first padding zero where all slots in use come first.
     length = csr_values_length(len(at), in_features, out_features)
-    perm = np.full(length, header.nnz, "<i4")
+    perm = np.full(length, header.nnz if places is None else places[1], "<i4")
     layout = csr_layout(header.nnz, in_features, out_features)
     shape = (in_features, out_features)
     pieces = _encode(mask.reshape(shape), slots.reshape(shape), layout, perm)

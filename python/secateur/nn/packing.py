@@ -117,13 +117,18 @@ def rows(format: str, index: Tensor) -> Tensor:
     return FORMATS.get(format).positions(index)[0]
 
 
+def occupied(format: str, index: Tensor) -> slice | Tensor:
+    """Return which elements of the values are slots in use, ascending."""
+    return FORMATS.get(format).occupied(index)
+
+
 def floats(format: str, values: Tensor, index: Tensor, scale: Tensor | None) -> Tensor:
     """Return the values as numbers: int8 times the scale of their output, others as they are."""
     if scale is None:
         return values.detach()
     at = rows(format, index)
     numbers = values.detach().float()
-    numbers[: len(at)] *= scale[at]
+    numbers[occupied(format, index)] *= scale[at]
     return numbers
 
 

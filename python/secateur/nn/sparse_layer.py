@@ -172,7 +172,10 @@ class SparseLayer(nn.Module):
         scale = None
         if dtype == torch.int8:
             rows = packing.rows(self.format, self.index)
-            values, scale = stored.quantize(values, rows, self._rows)
+            used = packing.occupied(self.format, self.index)
+            kept, scale = stored.quantize(values[used], rows, self._rows)
+            values = torch.zeros_like(values, dtype=torch.int8)
+            values[used] = kept
         self._hold(values.to(dtype), scale)
         return self
 

@@ -132,10 +132,10 @@ class ConvOp:
 
     def reference(self, *args: Any, **kwargs: Any) -> Tensor:
         """Check the schema's arguments and run the definition."""
-        call, header = self._read(*args, **kwargs)
+        call, _ = self._read(*args, **kwargs)
         wide = _reference.accumulator(call.x, call.values)
         rows, columns = self.format.positions(call.index)
-        values = call.values[: header.nnz].to(wide)
+        values = call.values[self.format.occupied(call.index)].to(wide)
         if call.scale is not None:
             values = values * call.scale[rows]
         by_group = call.out_channels // call.groups
@@ -223,7 +223,9 @@ class ConvOp:
         dense = dense_gradients.conv2d_weight(call.padded().to(grad.dtype), shape, grad, *options)
         rows, columns = self.format.positions(call.index)
         kept = dense.movedim(1, -1).flatten(1)[rows, columns]
-        return F.pad(kept, (0, call.values.numel() - len(kept)))
+        result: Tensor = kept.new_zeros(call.values.numel())
+        result[self.format.occupied(call.index)] = kept
+        return result
 
     def _dense(self, call: ConvCall, values: Tensor) -> Tensor:
         matrix = self.format.unpack(values, call.index)

@@ -22,7 +22,7 @@ def linear(format: Format, call: Call) -> Tensor:
     rows, columns = format.positions(call.index)
     wide = accumulator(call.x, call.values)
     x = call.x.reshape(-1, header.in_features).to(wide)
-    values = call.values[: header.nnz].to(wide)
+    values = call.values[format.occupied(call.index)].to(wide)
     if call.scale is not None:
         values = values * call.scale[rows]
     y = sum_over_kept(x, values, rows, columns, call.out_features)
@@ -64,13 +64,15 @@ def grad_values(format: Format, grad_y: Tensor, x: Tensor, index: Tensor, length
     block_of_value = torch.bucketize(rows, starts, right=True)
     sizes = torch.bincount(block_of_value, minlength=len(spans)).tolist()
 
-    result = x.new_zeros(length)
+    found = x.new_empty(len(rows))
     first = 0
     for (start, end), size in zip(spans, sizes, strict=True):
         part = slice(first, first + size)
         block = grad_y_wide[:, start:end].T @ x
-        result[part] = block[rows[part] - start, columns[part]]
+        found[part] = block[rows[part] - start, columns[part]]
         first += size
+    result = x.new_zeros(length)
+    result[format.occupied(index)] = found
     return result.to(grad_y.dtype)
 
 
