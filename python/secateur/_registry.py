@@ -15,13 +15,13 @@ class Registry(Generic[T]):
 
     Args:
         kind: what the things are called in errors, for example ``"criterion"``.
-        package: dotted name of the room. Every module in it that does not start with an
+        packages: dotted names of the rooms. Every module in them that does not start with an
             underscore is imported the first time the registry is asked.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, *packages: str) -> None:
         self.kind = kind
-        self.package = package
+        self.packages = packages
         self._things: dict[str, T] = {}
         self._discovered = False
 
@@ -64,7 +64,8 @@ class Registry(Generic[T]):
         if self._discovered:
             return
         self._discovered = True
-        room = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(room.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self.package}.{module.name}")
+        for package in self.packages:
+            room = importlib.import_module(package)
+            for module in pkgutil.iter_modules(room.__path__):
+                if not module.name.startswith("_"):
+                    importlib.import_module(f"{package}.{module.name}")

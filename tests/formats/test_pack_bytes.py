@@ -71,7 +71,7 @@ def test_every_dtype_and_stride_is_packed_alike(name: str, dtype: torch.dtype) -
     values = weight[FORMATS.get(name).positions(FORMATS.get(name).pack(weight, mask).index)]
     for view in (weight, weight.T.contiguous().T, wide[:, ::2], torch.nn.Parameter(weight)):
         packed = FORMATS.get(name).pack(view, mask.T.contiguous().T)
-        judge.exact(packed.values[: len(values)], values)
+        judge.exact(packed.values[FORMATS.get(name).occupied(packed.index)], values)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.1, 0.3, 0.5, 0.9])
@@ -131,5 +131,5 @@ def test_more_values_than_kernels_count_are_refused(
 ) -> None:
     mask = data.mask_for(name, 8, 16, data.generator())
     monkeypatch.setattr(_gather, "MOST_VALUES", 63)
-    with pytest.raises(ValueError, match=r"keeps 64 values, the limit is 63; split the layer"):
+    with pytest.raises(ValueError, match=r"keeps \d+ values, the limit is 63; split the layer"):
         FORMATS.get(name).pack(mask.float(), mask)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from secateur.formats._pairs import Pairs
 from secateur.formats.base import FORMATS, Packed
+from secateur.formats.header import HEADER_BYTES
 from secateur.formats.layout import VALUE_PADDING
 
 
@@ -39,7 +40,9 @@ class Semi(Pairs):
         """Return (packed, meta) as torch's semi-structured ops take them: views, not copies."""
         rows, columns = self.padded(packed.out_features, packed.in_features)
         values = packed.values[: rows * columns // 2].view(rows, columns // 2)
-        return values, self.metadata(packed.index).view(rows, -1)
+        # By shapes alone, for a header would be read from the GPU.
+        words = packed.index[HEADER_BYTES : HEADER_BYTES + rows * columns // 8]
+        return values, words.view(torch.int16).view(rows, -1)
 
     def from_torch(self, values: Tensor, meta: Tensor, shape: tuple[int, int]) -> Packed:
         """Return a copy of torch's `packed` and `meta` as a packed weight.

@@ -23,6 +23,11 @@ def define(name: str, schema: str, implementation: Any, fake: Any) -> None:
     torch.library.register_fake(f"secateur::{name}", fake, lib=_LIBRARY)
 
 
+def on_cuda(name: str, implementation: Any) -> None:
+    """Give the op `name` what it runs on CUDA devices."""
+    _LIBRARY.impl(name, implementation, "CUDA")
+
+
 def differentiate(name: str, backward: Any, save: Any) -> None:
     """Give the op `name` its gradient; see torch.library.register_autograd."""
     torch.library.register_autograd(f"secateur::{name}", backward, setup_context=save, lib=_LIBRARY)

@@ -6,6 +6,7 @@ own, and wherever a kernel does not take the dtype.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -13,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from secateur.formats import FORMATS, Header, permutation
-from secateur.ops import _reference
+from secateur.ops import _cuda, _reference
 from secateur.ops._call import ACTIVATIONS, Call, check, check_transposed
-from secateur.ops._library import define, differentiate, found
+from secateur.ops._library import define, differentiate, found, on_cuda
 
 _FORWARD = (
     "(Tensor x, Tensor values, Tensor index, Tensor? bias=None, Tensor? residual=None, "
@@ -46,6 +47,7 @@ class LinearOp:
         self.name = f"{format}_linear"
         for suffix in ("", "_infer"):
             define(self.name + suffix, _FORWARD, self.default, self._fake)
+            on_cuda(self.name + suffix, self.cuda)
         define(f"{self.name}_reference", _FORWARD, self.reference, self._fake)
         for suffix in ("_dw", "_dw_reference"):
             define(self.name + suffix, _DW, self.dw, _fake_dw)
@@ -134,6 +136,16 @@ class LinearOp:
             return _reference.linear(self.format, call)
         bias = None if call.bias is None else call.bias.to(call.x.dtype)
         return _reference.finish(call, F.linear(call.x, call.dense.to(call.x.dtype), bias))
+
+    def cuda(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What runs on a GPU: the candidate that the backends pick, or the default."""
+        return _cuda.linear(self.format.name, self.format.code, Call(*args, **kwargs), self._plain)
+
+    def _plain(self, call: Call) -> Tensor:
+        return self.default(
+            *(getattr(call, field.name) for field in fields(call)[:8]),
+            **{"out_features": call.out_features, "act": call.act},
+        )
 
     def dw(self, grad_y: Tensor, x: Tensor, index: Tensor, length: int) -> Tensor:
         """Gradient of the values; see `_reference.grad_values`."""

@@ -1,0 +1,166 @@
+"""What can run a linear op on a GPU: one declarative entry each, found by file. Nothing is chosen.
+
+An entry is plain data and functions of numbers, so that it can be asked on any machine about any
+GPU. What it needs (a compiled library, Triton, cuSPARSELt) is looked for when it is asked to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from secateur._registry import Registry
+from secateur.backends.gpus import Gpu
+from secateur.backends.roofline import Work
+
+ANY = 10**9
+HALVES = frozenset({torch.float16, torch.bfloat16})
+FLOATS = HALVES | {torch.float32}
+DENSE = "dense"  # the format of a candidate that multiplies with a dense copy
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One call, as far as it decides which candidate runs it.
+
+    Attributes:
+        rows: of x after flattening.
+        out_features: of the weight.
+        in_features: of the weight.
+        density: fraction of the weight that is stored.
+        dtype: of x.
+        values: dtype of the values.
+        act: the activation.
+        residual: whether one is added.
+        pattern: (n, m) as the format means them, (0, 0) where it has none.
+    """
+
+    rows: int
+    out_features: int
+    in_features: int
+    density: float
+    dtype: torch.dtype = torch.float16
+    values: torch.dtype = torch.float16
+    act: str = "none"
+    residual: bool = False
+    pattern: tuple[int, int] = (0, 0)
+
+    @property
+    def work(self) -> Work:
+        """What the cost model sees of it."""
+        return Work(
+            self.rows, self.out_features, self.in_features, self.density, self.values.itemsize
+        )
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The tensors of one call.
+
+    Attributes:
+        x: [rows, in], columns side by side.
+        values: of the packed weight.
+        index: of the packed weight.
+        bias: [out], or None.
+        residual: [rows, out], or None.
+        scale: [out], float32, with int8 values.
+        dense: [out, in], or None.
+        out_features: rows of the weight.
+        act: the activation.
+    """
+
+    x: Tensor
+    values: Tensor
+    index: Tensor
+    bias: Tensor | None
+    residual: Tensor | None
+    scale: Tensor | None
+    dense: Tensor | None
+    out_features: int
+    act: str
+
+
+def _nothing(_: Problem, __: Gpu) -> str | None:
+    return None
+
+
+def _here() -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to run a linear op.
+
+    Attributes:
+        name: of its own, for listings and verdicts.
+        format: packed format that it reads, or `DENSE`.
+        dtypes: of x; the values have the same, or int8 where `int8` is set.
+        predict: seconds, by the cost model.
+        run: with the tensors of a call, y [rows, out] of x's dtype.
+        capability: lowest and highest compute capability, inclusive.
+        rows: fewest and most rows of x, inclusive.
+        limits: why it cannot run a problem that all else fits, in words, or None.
+        missing: why what it needs is not installed here, and what to do; "" where it is.
+        int8: whether it multiplies int8 values.
+        fused: whether it applies the activation and adds the residual; others do neither.
+    """
+
+    name: str
+    format: str
+    dtypes: frozenset[torch.dtype]
+    predict: Callable[[Work, Gpu], float]
+    run: Callable[[Operands], Tensor]
+    capability: tuple[int, int] = (80, ANY)
+    rows: tuple[int, int] = (0, ANY)
+    limits: Callable[[Problem, Gpu], str | None] = _nothing
+    missing: Callable[[], str] = _here
+    int8: bool = False
+    fused: bool = True
+
+    def refuses(self, problem: Problem, gpu: Gpu) -> str | None:
+        """Return why it cannot run `problem` on `gpu` though it be installed, or None."""
+        low, high = self.capability
+        if not low <= gpu.capability <= high:
+            return f"needs compute capability {_range(low, high)}, {gpu.name} has {gpu.capability}"
+        if problem.dtype not in self.dtypes:
+            return f"takes x of {_names(self.dtypes)}, got {problem.dtype}"
+        wanted = torch.int8 if self.int8 else problem.dtype
+        if problem.values != wanted and self.format != DENSE:
+            return f"takes values of {wanted}, got {problem.values}"
+        fewest, most = self.rows
+        if not fewest <= problem.rows <= most:
+            return f"takes {_range(fewest, most)} rows of x, got {problem.rows}"
+        return self.limits(problem, gpu)
+
+
+CANDIDATES: Registry[Candidate] = Registry(
+    "candidate", "secateur.backends.cuda", "secateur.backends.vendor"
+)
+
+
+def add(candidate: Candidate) -> Candidate:
+    """File a candidate under its name."""
+    return CANDIDATES.register(candidate.name)(candidate)
+
+
+def candidates(format: str) -> list[Candidate]:
+    """Return the candidates that read `format`, by name."""
+    found = [CANDIDATES.get(name) for name in CANDIDATES.names()]
+    return [candidate for candidate in found if candidate.format == format]
+
+
+def formats() -> set[str]:
+    """Return the packed formats that some candidate reads."""
+    return {CANDIDATES.get(name).format for name in CANDIDATES.names()} - {DENSE}
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low} or more" if high >= ANY else f"{low} to {high}"
+
+
+def _names(dtypes: frozenset[torch.dtype]) -> str:
+    return " or ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))

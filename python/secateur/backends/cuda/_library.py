@@ -1,0 +1,141 @@
+"""The second library, `_C_cuda`: found and loaded once where torch has CUDA, or the reason why not.
+
+It needs symbols that only a torch built for CUDA has, so nothing else may try to load it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LEAST = 80  # compute capability: cp.async, mma.sync of bfloat16, mma.sp
+_ELSEWHERE = "SECATEUR_CUDA_EXTENSION"  # path of another build
+_HIDDEN = "SECATEUR_NO_EXTENSION"
+
+_SCHEMA = (
+    "(str kernel, Tensor x, Tensor values, Tensor index, int meta_offset, Tensor? bias, "
+    "Tensor? residual, Tensor? scale, int out_features, int padded_out, int padded_in, str act)"
+    " -> Tensor"
+)
+_DEFINED: Any = torch.library.Library("secateur", "FRAGMENT")
+_DEFINED.define("cuda_nm_linear" + _SCHEMA)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One compiled kernel, as the library's table has it (csrc/cuda/kernel.h).
+
+    Attributes:
+        op: its contract, for example ``"nm_linear"``.
+        name: ``<op>_<file>``.
+        capability: the least compute capability, 80 for 8.0.
+        types: of x, ``("f16", "bf16")``.
+        layout: of the weight, a word of the contract.
+    """
+
+    op: str
+    name: str
+    capability: int
+    types: tuple[str, ...]
+    layout: str
+
+
+def path() -> str:
+    """Return where the library lies, or an empty string."""
+    if os.environ.get(_ELSEWHERE):
+        return os.environ[_ELSEWHERE]
+    spec = importlib.util.find_spec("secateur._C_cuda")
+    if spec is not None and spec.origin:
+        return spec.origin
+    beside = Path(__file__).parents[2] / "_C_cuda.so"
+    return str(beside) if beside.exists() else ""
+
+
+def why_not() -> str:
+    """Return why no CUDA kernel of ours runs here, in one sentence; empty where they do."""
+    if os.environ.get(_HIDDEN, "") not in ("", "0"):
+        return f"the environment variable {_HIDDEN} is set"
+    if torch.version.cuda is None:
+        return (
+            f"torch {torch.__version__} was built without CUDA; install a build of torch for CUDA"
+        )
+    if not torch.cuda.is_available():
+        return "torch finds no CUDA device: there is no GPU here, or no driver for it"
+    if not path():
+        return (
+            "the CUDA kernels were not built; install the CUDA toolkit (nvcc) and install "
+            "secateur again with --no-build-isolation"
+        )
+    if _failure():
+        return f"{path()} does not load ({_failure()}); install secateur again"
+    return too_old(
+        max(_capability(index) for index in range(torch.cuda.device_count())), _device_name()
+    )
+
+
+def too_old(capability: int, name: str) -> str:
+    """Return why a GPU of this compute capability runs none of the kernels, or ""."""
+    if capability >= LEAST:
+        return ""
+    return (
+        f"{name} has compute capability {capability // 10}.{capability % 10}, the kernels need "
+        f"{LEAST // 10}.0"
+    )
+
+
+def kernels() -> list[Kernel]:
+    """Return every kernel of the library; empty where it is not loaded."""
+    if why_not():
+        return []
+    table = ctypes.CDLL(path()).secateur_cuda_kernels
+    table.restype = ctypes.c_char_p
+    return parsed(table().decode())
+
+
+def parsed(text: str) -> list[Kernel]:
+    """Return the kernels of the library's own listing, one a line."""
+    found = []
+    for line in text.splitlines():
+        op, name, capability, types, layout, *_ = line.split()
+        found.append(Kernel(op, name, int(capability), tuple(types.split(",")), layout))
+    return found
+
+
+@functools.cache
+def of_layout(layout: str) -> tuple[Kernel, ...]:
+    """Return the kernels that read a layout, those for newer GPUs first."""
+    found = [kernel for kernel in kernels() if kernel.layout == layout]
+    return tuple(sorted(found, key=lambda kernel: (-kernel.capability, kernel.name)))
+
+
+def without(layout: str) -> str:
+    """Return why no kernel reads `layout` here, or ""."""
+    reason = why_not()
+    if reason or of_layout(layout):
+        return reason
+    return f"the CUDA library has no kernel for the layout {layout!r}; install secateur again"
+
+
+@functools.cache
+def _failure() -> str:
+    try:
+        torch.ops.load_library(path())
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _capability(index: int) -> int:
+    major, minor = torch.cuda.get_device_capability(index)
+    return 10 * major + minor
+
+
+def _device_name() -> str:
+    return str(torch.cuda.get_device_name(0))

@@ -1,0 +1,33 @@
+"""2:4 in fragment order: one weight for the decode kernel and for the product of many rows."""
+
+from __future__ import annotations
+
+from secateur.backends import roofline
+from secateur.backends.candidates import HALVES, Candidate, add
+from secateur.backends.cuda import _semi
+
+MOST_DECODED = 16  # rows of x: two tiles of eight
+
+add(
+    Candidate(
+        "semi_frag_decode",
+        "semi_frag",
+        HALVES,
+        predict=roofline.semi_decode,
+        run=_semi.runner("semi_frag", "fragment24_decode"),
+        rows=(0, MOST_DECODED),
+        limits=_semi.limits,
+        missing=_semi.missing("fragment24_decode"),
+    )
+)
+add(
+    Candidate(
+        "semi_frag_product",
+        "semi_frag",
+        HALVES,
+        predict=roofline.semi_product,
+        run=_semi.runner("semi_frag", "fragment24"),
+        limits=_semi.limits,
+        missing=_semi.missing("fragment24"),
+    )
+)

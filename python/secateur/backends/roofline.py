@@ -1,0 +1,232 @@
+"""A roofline model of GPU kernels: predicts, never measures, so it is the same everywhere.
+
+A time is the largest of what each limit asks for (bytes over bandwidth, multiplications over the
+tensor peak, instructions over issue slots), plus the floor of a launch. A limit is reached to a
+share; every share is an estimate with its ground beside it, to be replaced by measurements. Shares
+of memory and of cuBLAS are in both sides of a ratio, so the ratio is what is to be trusted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from secateur.backends.gpus import Gpu
+
+LAUNCH_US = 2.0
+"""Floor of a kernel in a CUDA graph: launch, first bytes from memory, drain."""
+
+DENSE_MEMORY = 0.90
+"""Share of the bandwidth: 3.0 of 3.35 TB/s were measured on an H100 by a copy."""
+DENSE_MATH = 0.81
+"""cuBLAS at its best: 798 of 989 TFLOP/s were measured on an H100."""
+
+DECODE_MEMORY = 0.83
+"""2:4 decode streams as a copy does, and adds what the metadata's second stream costs."""
+SEMI_MATH = 0.65
+"""Of the doubled peak: CUTLASS reached 0.78 at 16384³ on an A100; less where there are fewer."""
+LEGACY_MATH = {8: 1.0, 9: 0.5, 10: 0.35, 12: 1.0}
+"""Share of the peak open to mma.sync, by major capability: Hopper wants wgmma, Blackwell tcgen05.
+At 768 x 4096 x 4096 CUTLASS's sm_80 kernel took 1.62 times as long as dense on an H100."""
+CUSPARSELT_GAIN = {8: 1.35, 9: 1.2, 10: 1.2, 12: 1.2}
+"""Over cuBLAS for large products: 1.66 on a 3090 and 1.1 on an A100; 1.20 to 1.22 on an H100."""
+CUSPARSELT_LAUNCHES = 3
+"""Kernels that one of its calls launches, with what torch adds."""
+CUSPARSELT_MEMORY = 0.50
+"""Nobody reports it faster than dense where memory is the limit: 0.40 to 0.95 times on an H100."""
+
+LANE_MEMORY = 0.85
+SCATTER_MEMORY = 0.70
+"""The scatter path zeroes and rereads a tile of shared memory between its loads."""
+LANE_INSTRUCTIONS = 6.0
+"""For each dense position, counted in SASS of sm_80 for 32 weights a lane."""
+BALANCED_INSTRUCTIONS = 4.0
+"""Without the scan and the predicate's address step of lb32."""
+SCATTER_INSTRUCTIONS = (0.6, 8.0)
+"""For each dense position (zeroing, ldmatrix), and for each kept weight (unpack, store)."""
+SCATTER_BELOW = 0.2
+"""Kept fraction up to which work in proportion to what is kept is less."""
+ISSUE = 0.85
+CONFLICTS = ((0.05, 1.0), (0.1, 1.35), (0.2, 1.8), (0.3, 2.2), (0.5, 2.9), (1.0, 3.4))
+"""(Kept fraction, wavefronts) of a load of two-byte values at the addresses that 32 lanes have
+reached: between what random banks give (2.4 at a half) and twice that."""
+
+BLOCK_MATH = 0.45
+BLOCK_MEMORY = 0.80
+"""Triton reaches 60 to 75 % of cuBLAS on sm_80, less on sm_90; blocks of one row are uneven."""
+EXPAND_MATH = 0.50
+"""Tensor cores fed by the compress-load-expand loop of a Triton kernel."""
+
+TILE = 128
+"""Sides of the largest tile of a 2:4 product: such tiles fill multiprocessors in waves."""
+TILE_ROWS = (16, 32, 64, TILE)
+"""Rows of x in a tile. In the smaller ones the sum is split, so that no multiprocessor waits."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One product, as the model sees it.
+
+    Attributes:
+        rows: of x.
+        out_features: of the weight.
+        in_features: of the weight.
+        density: fraction kept.
+        item: bytes of a value.
+    """
+
+    rows: int
+    out_features: int
+    in_features: int
+    density: float
+    item: int = 2
+
+    @property
+    def weights(self) -> int:
+        """Positions of the weight."""
+        return self.out_features * self.in_features
+
+    @property
+    def moved(self) -> int:
+        """Bytes of x and y."""
+        return self.rows * (self.out_features + self.in_features) * max(self.item, 2)
+
+
+def launches(count: float = 1) -> float:
+    """Return the seconds that `count` launches take at least."""
+    return count * LAUNCH_US * 1e-6
+
+
+def memory(gpu: Gpu, weight_bytes: float, work: Work, share: float) -> float:
+    """Return the seconds in which weight, x and y pass once."""
+    return (weight_bytes + work.moved) / (gpu.bandwidth * 1e9 * share)
+
+
+def math_s(gpu: Gpu, work: Work, share: float, rows: int | None = None) -> float:
+    """Return the seconds of a dense product's multiplications on tensor cores."""
+    rate = gpu.peak * 1e12 * (2 if work.item == 1 else 1)
+    return 2.0 * work.weights * (work.rows if rows is None else rows) / (rate * share)
+
+
+def by_major(table: dict[int, float], gpu: Gpu) -> float:
+    """Return the entry of a GPU's major capability, or of the nearest below."""
+    major = gpu.capability // 10
+    return table[max((key for key in table if key <= major), default=min(table))]
+
+
+def idle(gpu: Gpu, out_features: int, rows: int) -> float:
+    """Return by how much tiles that do not fill their last wave prolong a product."""
+    tiles = -(-out_features // TILE) * -(-rows // TILE)
+    waves = -(-tiles // gpu.sms)
+    return waves * gpu.sms / tiles
+
+
+def dense(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of cuBLAS."""
+    bytes_s = memory(gpu, work.weights * max(work.item, 2), work, DENSE_MEMORY)
+    return max(bytes_s, math_s(gpu, work, DENSE_MATH)) + launches()
+
+
+def semi_decode(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of the 2:4 decode kernel: half the values, 2 bits for each of them."""
+    bytes_s = memory(gpu, work.weights * (work.item / 2 + 0.125), work, DECODE_MEMORY)
+    share = 2 * SEMI_MATH * by_major(LEGACY_MATH, gpu)
+    return max(bytes_s, math_s(gpu, work, share, max(work.rows, 8))) + launches()
+
+
+def semi_product(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of a 2:4 product by mma.sp, in the tile that its rows fill best."""
+    bytes_s = memory(gpu, work.weights * (work.item / 2 + 0.125), work, DECODE_MEMORY)
+    share = 2 * SEMI_MATH * by_major(LEGACY_MATH, gpu)
+    tile = next((rows for rows in TILE_ROWS if rows >= work.rows), TILE)
+    padded = -(-max(work.rows, 1) // tile) * tile
+    waves = idle(gpu, work.out_features, work.rows) if tile == TILE else 1.0
+    return max(bytes_s, math_s(gpu, work, share, padded) * waves) + launches()
+
+
+def torch_semi(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of torch's own 2:4 product: the same, in tiles of 128 x 128 alone."""
+    bytes_s = memory(gpu, work.weights * (work.item / 2 + 0.125), work, DECODE_MEMORY)
+    rows = -(-max(work.rows, 1) // TILE) * TILE
+    busy = math_s(gpu, work, 2 * SEMI_MATH, rows) * idle(gpu, work.out_features, work.rows)
+    return max(bytes_s, busy) + launches(2)
+
+
+def cusparselt(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of cuSPARSELt."""
+    bytes_s = memory(gpu, work.weights * (work.item / 2 + 0.125), work, CUSPARSELT_MEMORY)
+    share = DENSE_MATH * by_major(CUSPARSELT_GAIN, gpu)
+    rows = -(-max(work.rows, 1) // TILE) * TILE
+    return max(bytes_s, math_s(gpu, work, share, rows)) + launches(CUSPARSELT_LAUNCHES)
+
+
+def lane_bitmap(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of the lane-bitmap kernel, the better of its two paths."""
+    paths = [_expanded(work, gpu)]
+    if work.density <= SCATTER_BELOW:
+        paths.append(_scattered(work, gpu))
+    return min(paths) + launches()
+
+
+def _expanded(work: Work, gpu: Gpu) -> float:
+    weight_bytes = work.weights * (work.density * work.item + 0.125)
+    conflicts = work.weights * interpolate(CONFLICTS, work.density) / 32
+    return max(
+        memory(gpu, weight_bytes, work, LANE_MEMORY),
+        work.weights * LANE_INSTRUCTIONS / (gpu.lanes * 1e9 * ISSUE),
+        conflicts / (gpu.sms * gpu.clock * 1e9),
+        legacy_dense(work, gpu),
+    )
+
+
+def _scattered(work: Work, gpu: Gpu) -> float:
+    weight_bytes = work.weights * (work.density * work.item + 0.125)
+    each, kept = SCATTER_INSTRUCTIONS
+    return max(
+        memory(gpu, weight_bytes, work, SCATTER_MEMORY),
+        work.weights * (each + kept * work.density) / (gpu.lanes * 1e9 * ISSUE),
+        legacy_dense(work, gpu),
+    )
+
+
+def legacy_dense(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of all positions' multiplications by mma.sync, rows in eights."""
+    share = EXPAND_MATH * by_major(LEGACY_MATH, gpu)
+    return math_s(gpu, work, share, -(-max(work.rows, 1) // 8) * 8)
+
+
+def balanced(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of the N:32 kernel."""
+    weight_bytes = work.weights * (work.density * work.item + 0.125)
+    instructions = work.weights * BALANCED_INSTRUCTIONS / (gpu.lanes * 1e9 * ISSUE)
+    bytes_s = memory(gpu, weight_bytes, work, LANE_MEMORY)
+    return max(bytes_s, instructions, legacy_dense(work, gpu)) + launches()
+
+
+def blocks(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of the block-sparse product: only what is kept is read and multiplied."""
+    bytes_s = memory(gpu, work.weights * work.density * work.item, work, BLOCK_MEMORY)
+    rows = -(-max(work.rows, 1) // 16) * 16
+    return max(bytes_s, work.density * math_s(gpu, work, BLOCK_MATH, rows)) + launches()
+
+
+def expanded_nm(work: Work, gpu: Gpu, bits: int = 2) -> float:
+    """Return the seconds of an N:M product that loads compressed and multiplies dense."""
+    weight_bytes = work.weights * work.density * (work.item + bits / 8)
+    bytes_s = memory(gpu, weight_bytes, work, BLOCK_MEMORY)
+    return max(bytes_s, math_s(gpu, work, EXPAND_MATH)) + launches()
+
+
+def interpolate(points: tuple[tuple[float, float], ...], at: float) -> float:
+    """Return the value of a piecewise linear function, constant beyond its ends."""
+    for (left, low), (right, high) in pairwise(points):
+        if at <= right:
+            share = (max(at, left) - left) / (right - left)
+            return low + share * (high - low)
+    return points[-1][1]
+
+
+def microseconds(seconds: float) -> str:
+    """Return a time as tables show it."""
+    return "-" if not math.isfinite(seconds) else f"{seconds * 1e6:.1f}"
