@@ -17,6 +17,8 @@ FILLER_LIMIT = 1 / 64
 GROUPS = (4, 8, 16)
 FEW_ROWS = 4  # rows of x up to which formats for few rows are worth measuring
 BITMAP_KEPT = 1 / 4  # share of the weights that a bitmap must keep for that
+GPU = ("semi_frag", "n32", "lb32")
+ON_GPU_ONLY = frozenset({*GPU, "semi", "semi8"})  # formats without a kernel on the CPU
 BY_TORCH = frozenset({"rows"})  # formats whose op is made of torch's own products
 
 
@@ -77,9 +79,24 @@ def convolving(mask: Tensor, groups: int, *, inferred: bool) -> list[str]:
     return [name for name in found if groups == 1 or name not in BY_TORCH]
 
 
-def choose(mask: Tensor, *, inferred: bool) -> str:
-    """Return the name of the smallest format that describes `mask`."""
+def on_gpu(mask: Tensor) -> list[str]:
+    """Return the formats that kernels on GPUs read and that `mask` [out, in] fits, best first.
+
+    The order is that of the bytes of a weight; "lb32" takes any mask.
+    """
+    return [name for name in GPU if FORMATS.get(name).fits(mask) is None]
+
+
+def choose(mask: Tensor, *, inferred: bool, device: torch.device | None = None) -> str:
+    """Return the name of the best format for `mask` on a device; None is the CPU."""
+    if device is not None and device.type == "cuda":
+        return on_gpu(mask)[0]
     return candidates(mask, inferred=inferred)[0]
+
+
+def slots(format: str, mask: Tensor) -> int:
+    """Return how many values a fitting mask takes."""
+    return FORMATS.get(format).slots(mask)
 
 
 def pack(
@@ -92,7 +109,8 @@ def pack(
     Raises:
         ValueError: if the format is unknown or does not fit the mask.
     """
-    name = choose(mask, inferred=inferred) if format is None else format
+    device = weight.device if groups is None else None
+    name = choose(mask, inferred=inferred, device=device) if format is None else format
     packer = FORMATS.get(name)
     reason = packer.fits(mask)
     if reason is not None:

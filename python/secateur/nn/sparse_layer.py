@@ -211,12 +211,41 @@ class SparseLayer(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._refresh()
-        scale = self.scale
+        scale, before = self.scale, self.index.device.type
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if scale is not None and self.scale is not None:  # moved, but not made a smaller type
             self.scale = scale.to(self.scale.device)
         self._dense_is_of = self._age()
+        if {before, self.index.device.type} == {"cpu", "cuda"}:
+            self._settle(self.index.device.type)
         return self
+
+    @torch.no_grad()
+    def _settle(self, kind: str) -> None:
+        """Repack into a format that kernels on this kind of device ("cpu", "cuda") read.
+
+        Raises:
+            RuntimeError: if there is no memory for a second copy of the weight; the layer then
+                stands in its old format, right and slow.
+        """
+        mask = self.mask
+        format = self._format_on(kind, mask)
+        if format == self.format:
+            return
+        try:
+            weight = packing.unpack(self.format, self.values.detach(), self.index)
+            self._adopt(weight, mask, self.scale, format)
+        except torch.OutOfMemoryError as error:
+            rows, columns = self.matrix_shape
+            raise RuntimeError(
+                f"no memory on {self.index.device} to repack a weight [{rows}, {columns}] from "
+                f"{self.format!r} to {format!r}; convert the model on that device layer by layer "
+                "(sc.convert with targets=), or free memory there first"
+            ) from error
+
+    def _format_on(self, kind: str, mask: Tensor) -> str:
+        """Return the format that this layer takes on a kind of device."""
+        return self.format
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
@@ -307,9 +336,15 @@ class SparseLayer(nn.Module):
             scale: [out_features], float32, or None.
         """
         same = torch.equal(mask.to(self.index.device), self.mask)
-        kept_dense = self.dense is not None
+        self._adopt(weight, mask, scale, self.format if same else None)
+
+    def _adopt(
+        self, weight: Tensor, mask: Tensor, scale: Tensor | None, format: str | None
+    ) -> None:
+        """Repack a weight into a format; None chooses one, for a mask that is not the one held."""
+        same, kept_dense = format is not None, self.dense is not None
         numbers = weight if scale is None else weight.float()
-        packed = self._packed(numbers, mask, self.format if same else None)
+        packed = self._packed(numbers, mask, format)
         values = packed.values.to(weight.dtype)
         self.values.requires_grad_(self.values.requires_grad and scale is None)
         # A layer packed by hand may have another order of values than the one chosen here.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from secateur.backends.candidates import formats as readable
 from secateur.formats import Packed
 from secateur.nn import dense_layer, packing
 from secateur.nn.sparse_layer import SparseLayer
@@ -56,6 +57,13 @@ class SparseLinear(SparseLayer):
     def op(self) -> str:
         """Name of the op that computes it."""
         return f"{self.format}_linear"
+
+    def _format_on(self, kind: str, mask: Tensor) -> str:
+        """Return the format that this layer takes on a kind of device: its own if that will do."""
+        if kind == "cuda":
+            return self.format if self.format in readable() else packing.on_gpu(mask)[0]
+        ours = self.format not in packing.ON_GPU_ONLY
+        return self.format if ours else packing.choose(mask, inferred=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x @ W^T + b for x [..., in_features]."""

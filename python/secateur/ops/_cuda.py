@@ -38,11 +38,11 @@ def linear(format: str, code: int, call: Call, fallback: Fallback) -> Tensor:
     op = f"{format}_linear"
     key = _key(format, call)
     if key not in _DECIDED:
-        header = beside(call.index, Header.read)
+        header = beside(call.index, _header)
         check(op, code, call, header)
         _DECIDED[key] = _decide(format, call, header)
-    elif beside(call.index, Header.read).format != code:
-        check(op, code, call, beside(call.index, Header.read))
+    elif beside(call.index, _header).format != code:
+        check(op, code, call, beside(call.index, _header))
     candidate = _DECIDED[key]
     if call.x.numel() == 0 or candidate is None:
         return fallback(call)
@@ -51,6 +51,11 @@ def linear(format: str, code: int, call: Call, fallback: Fallback) -> Tensor:
     if candidate.fused:
         return y.reshape(call.y_shape)
     return _reference.finish(call, y)
+
+
+def _header(index: Tensor) -> Header:
+    """Read the header of an index; on a GPU this waits for the device."""
+    return Header.read(index)
 
 
 def problem(call: Call, header: Header) -> Problem:

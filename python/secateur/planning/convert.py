@@ -205,7 +205,7 @@ def _judged(
         return note, None
     decision = judge.decide(layer, part.sizes)
     note.reason, note.timings = decision.reason, decision.timings
-    note.rejected = decision.rejected
+    note.rejected, note.candidates = decision.rejected, decision.candidates
     if decision.packed is None:
         return note, None
     sparse = _sparse(note, decision, layer, judge.values)

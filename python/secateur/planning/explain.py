@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from secateur import _extension
-from secateur.backends import cpu
+from secateur.backends import cpu, cuda, gpus, registry
+from secateur.backends.candidates import Problem
 from secateur.formats import Header
 from secateur.nn import packing
 from secateur.nn.convert import sparse_modules
@@ -78,7 +79,7 @@ class Explanation:
         lines += [""] + [
             f"{layer.name or '(model)'}: {'sparse' if layer.taken else 'dense'}: {text}"
             for layer in self.layers
-            for text in (_reason(layer), *_rejections(layer))
+            for text in (_reason(layer), *_rejections(layer), *layer.candidates)
         ]
         if any(row.predicted for row in self.rows):
             lines += ["", "Times marked ~ are predicted by the cost model, not measured."]
@@ -170,10 +171,23 @@ def _kernel(layer: SparseLayer | None, rows: int) -> str:
         return "torch"
     if layer.format in packing.BY_TORCH:
         return "torch"
+    if layer.index.is_cuda:
+        return _on_gpu(layer, header, rows)
     if not _extension.load() or _without_kernel(layer):
         return "reference"
     plain = layer.values.dtype == torch.float32
     return cpu.pick(layer.op, layer.index, rows, plain=plain)
+
+
+def _on_gpu(layer: SparseLayer, header: Header, rows: int) -> str:
+    """Name the candidate that the backends pick for a layer on a GPU."""
+    density = header.nnz / (header.out_features * header.in_features)
+    values = layer.values.dtype
+    dtype = values if layer.scale is None else torch.float16
+    asked = Problem(rows, *layer.matrix_shape, density, dtype, values)
+    gpu = gpus.of(layer.index.device.index or 0)
+    picked = registry.pick(layer.format, asked, gpu, dense=layer.dense is not None).name
+    return "torch" if picked == "cublas" else picked
 
 
 def _machine(model: nn.Module) -> str:
@@ -187,6 +201,9 @@ def _machine(model: nn.Module) -> str:
 
 def _without_kernel(layer: SparseLayer) -> str:
     """Return what about a layer keeps compiled kernels from running it, or ""."""
+    if layer.index.is_cuda:
+        header = Header.read(layer.index)
+        return "" if _on_gpu(layer, header, 1) != registry.REFERENCE else "CUDA"
     if not layer.index.is_cpu:
         return str(layer.index.device)
     dtype = layer.values.dtype
@@ -198,6 +215,8 @@ def _without_kernel(layer: SparseLayer) -> str:
 
 def _warning(layers: Iterable[SparseLayer]) -> str:
     layers = [layer for layer in layers if layer.format not in packing.BY_TORCH]
+    if any(layer.index.is_cuda for layer in layers) and cuda.why_not():
+        return f"Sparse layers are right but slow here: {cuda.why_not()}."
     if layers and not _extension.load():
         return f"Sparse layers are right but slow here: {_extension.reason()}"
     kinds = sorted({_without_kernel(layer) for layer in layers} - {""})

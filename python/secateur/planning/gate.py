@@ -9,11 +9,12 @@ from typing import Literal
 
 import torch
 
+from secateur.backends import registry
 from secateur.formats import Packed, Verdict, bucket, with_verdicts
 from secateur.formats.header import BUCKETS
 from secateur.nn import layers, packing
 from secateur.nn.dense_layer import DenseLayer
-from secateur.planning import cost, machine, stopwatch
+from secateur.planning import cost, gpu, machine, stopwatch
 from secateur.planning.record import Timing
 from secateur.planning.size import Size
 from secateur.planning.table import ratio_text
@@ -21,7 +22,7 @@ from secateur.planning.table import ratio_text
 Gate = Literal["measured", "model", "always"]
 Objective = Literal["speed", "memory"]
 
-THRESHOLD = 1.1  # dense over sparse, from which sparse is taken
+THRESHOLD = registry.THRESHOLD  # dense over sparse, from which sparse is taken
 ALIKE = 0.02  # layers of one shape whose kept counts differ by less share a measurement
 
 
@@ -35,6 +36,7 @@ class Decision:
         timings: of the format taken, or of the best one rejected.
         reason: why it is taken or not.
         rejected: one line for each candidate not taken.
+        candidates: on a GPU one line for each kernel and row count.
     """
 
     packed: Packed | None
@@ -42,6 +44,7 @@ class Decision:
     timings: list[Timing]
     reason: str
     rejected: list[str]
+    candidates: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -64,7 +67,17 @@ class Judge:
 
     def decide(self, layer: DenseLayer, sizes: Collection[Size]) -> Decision:
         """Judge one layer at these sizes of call (none are needed with gate="always")."""
-        formats = layers.formats(layer, [size.rows for size in sizes])
+        on = gpu.of(layer)
+        if on is not None:
+            formats, refused = gpu.formats(layer, on, sizes, self.values)
+            if not formats:
+                return Decision(None, False, [], f"no kernel on {on.name} runs it", refused)
+            decision = self._decided(layer, sizes, formats)
+            lines = gpu.told(layer, formats, sizes, on, self.values)
+            return replace(decision, rejected=decision.rejected + refused, candidates=lines)
+        return self._decided(layer, sizes, layers.formats(layer, [size.rows for size in sizes]))
+
+    def _decided(self, layer: DenseLayer, sizes: Collection[Size], formats: list[str]) -> Decision:
         if self.gate == "always":
             return Decision(layers.packed(layer, formats[0]), False, [], "gate='always'", [])
         in_order = sorted(sizes)
@@ -103,6 +116,11 @@ class Judge:
     def _time(self, layer: DenseLayer, format: str, size: Size) -> Timing:
         kept = int(layer.mask.count_nonzero())
         out_features, in_features = layer.weight.shape
+        on = gpu.of(layer)
+        if on is not None:
+            if self.gate == "measured":
+                gpu.measure(layer, layers.packed(layer, format), size, on, self.values)
+            return gpu.timing(layer, format, size, on, self.values)
         if self.gate == "model":
             density = kept / layer.mask.numel()
             item = (self.values or layer.weight.dtype).itemsize

@@ -56,6 +56,7 @@ class LayerRecord:
         rows: row counts it was judged at, or seen with.
         timings: for the format taken, or for the best one rejected.
         rejected: one line for each candidate not taken.
+        candidates: on a GPU one line for each kernel and row count: measured and predicted time.
     """
 
     name: str
@@ -71,6 +72,7 @@ class LayerRecord:
     rows: list[int] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
+    candidates: list[str] = field(default_factory=list)
 
 
 @dataclass
