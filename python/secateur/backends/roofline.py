@@ -200,7 +200,7 @@ def balanced(work: Work, gpu: Gpu) -> float:
     """Return the seconds of the N:32 kernel."""
     weight_bytes = work.weights * (work.density * work.item + 0.125)
     instructions = work.weights * BALANCED_INSTRUCTIONS / (gpu.lanes * 1e9 * ISSUE)
-    bytes_s = memory(gpu, weight_bytes, work, LANE_MEMORY)
+    bytes_s = memory(gpu, weight_bytes, work, DECODE_MEMORY)  # it streams as 2:4 does
     return max(bytes_s, instructions, legacy_dense(work, gpu)) + launches()
 
 

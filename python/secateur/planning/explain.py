@@ -174,7 +174,7 @@ def _kernel(layer: SparseLayer | None, rows: int) -> str:
     if layer.index.is_cuda:
         return _on_gpu(layer, header, rows)
     if not _extension.load() or _without_kernel(layer):
-        return "reference"
+        return registry.REFERENCE
     plain = layer.values.dtype == torch.float32
     return cpu.pick(layer.op, layer.index, rows, plain=plain)
 
@@ -206,11 +206,17 @@ def _without_kernel(layer: SparseLayer) -> str:
         return "" if _on_gpu(layer, header, 1) != registry.REFERENCE else "CUDA"
     if not layer.index.is_cpu:
         return str(layer.index.device)
+    if layer.format in packing.ON_GPU_ONLY:
+        return f"{layer.format} on the CPU"
     dtype = layer.values.dtype
     if dtype in (torch.float32, torch.float64):
         return "" if dtype == torch.float32 else "float64"
     kernel = cpu.pick(layer.op, layer.index, _MANY, plain=False)
-    return f"{str(dtype).removeprefix('torch.')} {layer.format}" if kernel == "reference" else ""
+    return (
+        f"{str(dtype).removeprefix('torch.')} {layer.format}"
+        if kernel == registry.REFERENCE
+        else ""
+    )
 
 
 def _warning(layers: Iterable[SparseLayer]) -> str:

@@ -71,7 +71,8 @@ class Judge:
         if on is not None:
             formats, refused = gpu.formats(layer, on, sizes, self.values)
             if not formats:
-                return Decision(None, False, [], f"no kernel on {on.name} runs it", refused)
+                why = f"no sparse kernel on {on.name} runs it: {'; '.join(refused)}"
+                return Decision(None, False, [], why, [])
             decision = self._decided(layer, sizes, formats)
             lines = gpu.told(layer, formats, sizes, on, self.values)
             return replace(decision, rejected=decision.rejected + refused, candidates=lines)
@@ -84,7 +85,7 @@ class Judge:
         trials = [(name, [self._time(layer, name, size) for size in in_order]) for name in formats]
         if self.objective == "speed":
             # By ratio: formats are timed one after another, and the machine may change its pace.
-            trials.sort(key=lambda trial: sum(min(1.0, 1 / t.speedup) for t in trial[1]))
+            trials.sort(key=lambda trial: sum(min(1.0, t.relative) for t in trial[1]))
         (name, timings), others = trials[0], trials[1:]
         packed = layers.packed(layer, name)
         refusal = self._refusal(layer, packed, timings)

@@ -37,6 +37,11 @@ class Timing:
         """Dense over sparse."""
         return self.dense_ms / max(self.sparse_ms, 1e-9)
 
+    @property
+    def relative(self) -> float:
+        """Sparse over dense; infinite where no sparse kernel runs."""
+        return self.sparse_ms / max(self.dense_ms, 1e-9)
+
 
 @dataclass
 class LayerRecord:
