@@ -20,7 +20,7 @@ _ELSEWHERE = "SECATEUR_CUDA_EXTENSION"  # path of another build
 _HIDDEN = "SECATEUR_NO_EXTENSION"
 
 _SCHEMA = (
-    "(str kernel, Tensor x, Tensor values, Tensor index, int meta_offset, Tensor? bias, "
+    "(str kernels, Tensor x, Tensor values, Tensor index, int meta_offset, Tensor? bias, "
     "Tensor? residual, Tensor? scale, int out_features, int padded_out, int padded_in, str act)"
     " -> Tensor"
 )
@@ -113,6 +113,13 @@ def of_layout(layout: str) -> tuple[Kernel, ...]:
     """Return the kernels that read a layout, those for newer GPUs first."""
     found = [kernel for kernel in kernels() if kernel.layout == layout]
     return tuple(sorted(found, key=lambda kernel: (-kernel.capability, kernel.name)))
+
+
+@functools.cache
+def named(layout: str, device: torch.device) -> str:
+    """Return the kernels that read a layout on a device, names parted by commas, best first."""
+    capability = _capability(device.index or 0)
+    return ",".join(k.name for k in of_layout(layout) if k.capability <= capability)
 
 
 def without(layout: str) -> str:

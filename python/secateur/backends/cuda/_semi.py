@@ -41,7 +41,7 @@ def _run(format: str, layout: str, call: Operands) -> Tensor:
     assert isinstance(packer, Pairs)
     sides = packer.padded(call.out_features, call.x.shape[1])
     y: Tensor = torch.ops.secateur.cuda_nm_linear(
-        _library.of_layout(layout)[0].name,
+        _library.named(layout, call.x.device),
         aligned(call.x),
         call.values,
         call.index,

@@ -16,7 +16,7 @@ from secateur.backends.cuda._semi import aligned, limits, missing
 MOST_ROWS = 64  # of x: above, the dense product's tensor cores are no longer waiting for memory
 
 _SCHEMA = (
-    "(str kernel, Tensor x, Tensor values, Tensor index, int n, Tensor? bias, Tensor? residual, "
+    "(str kernels, Tensor x, Tensor values, Tensor index, int n, Tensor? bias, Tensor? residual, "
     "int out_features, str act) -> Tensor"
 )
 _library._DEFINED.define("cuda_lane_linear" + _SCHEMA)
@@ -27,7 +27,7 @@ def _run(layout: str, call: Operands) -> Tensor:
     # Of n32 the length of the values says N; lb32 has its own table.
     n = (call.values.numel() * 32 // (rows * columns)) // 2 * 2
     y: Tensor = torch.ops.secateur.cuda_lane_linear(
-        _library.of_layout(layout)[0].name,
+        _library.named(layout, call.x.device),
         aligned(call.x),
         call.values,
         call.index,
