@@ -3,7 +3,7 @@ PYTHON  ?= python3
 PATTERN ?= unstructured
 BIN     := .venv/bin
 SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
-.PHONY: demo test check fmt bench asan build cuda-verify
+.PHONY: demo test check fmt bench asan build cuda-verify gpu
 
 demo: build
 	$(BIN)/python -m secateur.demo --pattern $(PATTERN)
@@ -39,6 +39,10 @@ asan: .venv/requirements.stamp
 # All that can be proved of the CUDA kernels without a GPU, the long part included.
 cuda-verify: .venv/requirements.stamp
 	SECATEUR_CUDA_VERIFY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/cuda
+
+# Nothing is fetched and nothing installed: the given Python's torch, the tree as it is, build/gpu.
+gpu:
+	PYTHONPATH=python:. $(PYTHON) -m benchmarks.gpu
 
 build: .venv/build.stamp
 .venv/build.stamp: .venv/requirements.stamp pyproject.toml CMakeLists.txt $(shell find csrc -type f)

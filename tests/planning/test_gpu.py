@@ -22,7 +22,7 @@ SMALL = {"Hopper": gpus.like("a small Hopper", 90, 8), "Ampere": gpus.like("a sm
 
 
 def network(pattern: str | None, dtype: torch.dtype = torch.float16) -> nn.Sequential:
-    model = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 64, bias=False))
+    model = nn.Sequential(nn.Linear(1024, 1024, bias=False), nn.Linear(1024, 8, bias=False))
     for layer in model:
         layer.weight.data = data.integers(layer.weight.shape, data.generator()).abs() + 1
     sc.prune(model, pattern=pattern) if pattern else sc.prune(model, sparsity=0.7)

@@ -1,0 +1,1 @@
+"""Everything that only a GPU can answer, in one command: `make gpu`."""

@@ -1,0 +1,192 @@
+"""Measures every candidate in every case on this machine's GPU, prints the table, keeps a CSV file.
+
+Times are medians with the L2 cache emptied before each call; below 20 us they are those of a CUDA
+graph over copies of the weight that together are larger than L2, since queueing a call takes longer
+than that. Data are random normal numbers: zeros would run faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.gpu import table
+from benchmarks.gpu.cases import CASES, Case
+from benchmarks.gpu.table import Line
+from secateur.backends import clock, cuda, gpus, registry
+from secateur.backends.candidates import DENSE, Candidate, Operands, candidates
+from secateur.backends.gpus import Gpu
+from secateur.backends.verdicts import Verdicts
+from secateur.formats import FORMATS
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+GRAPH_BELOW_S = 20e-6
+L2_BYTES = 128 * 2**20  # more than any of them has
+REPLAYS = 20
+FEW_COPIES, MOST_COPIES = 4, 64
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure until the time is used up; return 0 if every candidate that ran was right."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=100.0)
+    options = parser.parse_args(arguments)
+    gpu, ends = gpus.of(0), time.monotonic() + options.seconds
+    if cuda.why_not():
+        print(f"none of our CUDA kernels runs here: {cuda.why_not()}")
+    lines: list[Line] = []
+    skipped = 0
+    for case in CASES:
+        if time.monotonic() > ends:
+            skipped += 1
+            continue
+        lines += measured(case, gpu, torch.device("cuda", 0))
+    print(table.text(lines))
+    if skipped:
+        print(f"{skipped} of {len(CASES)} cases were not reached in {options.seconds:.0f} s")
+    name = gpu.name.lower().replace(" ", "-")
+    table.write(RESULTS / f"gpu-{name}.csv", lines, facts(gpu))
+    wrong = [each for each in lines if each.error is not None and not each.error <= 1]
+    for each in wrong:
+        print(f"WRONG: {each.candidate} in {each.layer}, {each.rows} rows: {each.error}")
+    return int(bool(wrong))
+
+
+def facts(gpu: Gpu) -> dict[str, str]:
+    """Return where the numbers are from."""
+    return {
+        "gpu": gpu.name,
+        "capability": str(gpu.capability),
+        "torch": torch.__version__,
+        "cuda": str(torch.version.cuda),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def measured(case: Case, gpu: Gpu, device: torch.device) -> list[Line]:
+    """Return the lines of a case: each sparse candidate, with cuBLAS beside it."""
+    operands = made(case, device)
+    known = registry.estimates(case.format, case.problem, gpu, Verdicts())
+    (cublas,) = candidates(DENSE)
+    dense_s, lines = _seconds(cublas, operands, device), []
+    dense = (dense_s, cublas.predict(case.problem.work, gpu))
+    for estimate in known:
+        candidate = estimate.candidate
+        if candidate.format == DENSE:
+            continue
+        note, seconds, error = estimate.refusal or "", None, None
+        if not note:
+            try:
+                error = over_bound(candidate, operands)
+                seconds = _seconds(candidate, operands, device)
+            except RuntimeError as failure:  # of memory, or a refusal at the launch
+                note = str(failure).splitlines()[0][:80]
+        predicted = candidate.predict(case.problem.work, gpu)
+        both = (seconds, predicted)
+        name, format = candidate.name, candidate.format
+        lines.append(table.line(case, gpu, name, format, both, dense, error, note))
+    return lines
+
+
+def made(case: Case, device: torch.device) -> Operands:
+    """Return random operands of a case, the weight packed."""
+    p = case.problem
+    gen = torch.Generator(device).manual_seed(0)
+    shape = (p.out_features, p.in_features)
+    weight = torch.randn(shape, generator=gen, device=device).to(p.dtype)
+    mask = _mask(case.format, shape, p.density, gen, device)
+    packed = FORMATS.get(case.format).pack(weight, mask)
+    x = torch.randn((p.rows, p.in_features), generator=gen, device=device).to(p.dtype)
+    bias = torch.randn(p.out_features, generator=gen, device=device).to(p.dtype)
+    dense = weight.masked_fill(~mask, 0)
+    return Operands(
+        x=x,
+        values=packed.values,
+        index=packed.index,
+        bias=bias,
+        residual=None,
+        scale=None,
+        dense=dense,
+        out_features=p.out_features,
+        act="none",
+    )
+
+
+def _mask(
+    format: str, shape: tuple[int, int], density: float, gen: torch.Generator, device: torch.device
+) -> Tensor:
+    draw = torch.rand(shape, generator=gen, device=device)
+    if format == "lb32":
+        return draw < density
+    m = 32 if format == "n32" else 4
+    groups = draw.view(shape[0], -1, m)
+    return (groups.argsort(2).argsort(2) < round(density * m)).view(shape)
+
+
+def over_bound(candidate: Candidate, call: Operands) -> float:
+    """Return the largest error of y over its bound against fp64: at most 1 where it is right.
+
+    The bound is (k + 2) eps Σ|x||w| + eps |bias| + u |y|: float32 sums, y rounded to its type.
+    """
+    assert call.dense is not None
+    assert call.bias is not None
+    rows = call.x[: min(len(call.x), 64)]
+    y = candidate.run(call)[: len(rows)].double()
+    wanted = F.linear(rows.double(), call.dense.double(), call.bias.double())
+    absolute = F.linear(rows.double().abs(), call.dense.double().abs())
+    eps, unit = torch.finfo(torch.float32).eps, torch.finfo(call.x.dtype).eps / 2
+    bound = (call.x.shape[1] + 2) * eps * absolute + eps * call.bias.double().abs()
+    bound = bound + unit * wanted.abs() + torch.finfo(call.x.dtype).smallest_normal * unit
+    ratio = (y - wanted).abs() / bound
+    return float(ratio.nan_to_num(nan=float("inf")).max())
+
+
+def _seconds(candidate: Candidate, call: Operands, device: torch.device) -> float:
+    """Return the seconds of one call; see the top of this file."""
+    eager = clock.seconds(lambda: candidate.run(call), device)
+    if eager >= GRAPH_BELOW_S:
+        return eager
+    return min(eager, in_graph(candidate.run, _copies(call), device))
+
+
+def _copies(call: Operands) -> list[Operands]:
+    """Return as many copies of the operands as L2 cannot hold together."""
+    size = call.values.nbytes + call.index.nbytes
+    count = min(MOST_COPIES, max(FEW_COPIES, -(-2 * L2_BYTES // max(size, 1))))
+    copies = []
+    for _ in range(count):
+        assert call.dense is not None
+        tensors = {name: getattr(call, name).clone() for name in ("values", "index", "dense")}
+        copies.append(Operands(**{**call.__dict__, **tensors}))
+    return copies
+
+
+def in_graph(
+    run: Callable[[Operands], Tensor], calls: Sequence[Operands], device: torch.device
+) -> float:
+    """Return the seconds of one call within a graph of them all, the median of several replays."""
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for call in calls:
+                run(call)  # what is made at the first call is not made within the capture
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            for call in calls:
+                run(call)
+        return clock.seconds(graph.replay, device, REPLAYS) / len(calls)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
