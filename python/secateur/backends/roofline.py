@@ -49,13 +49,15 @@ SCATTER_INSTRUCTIONS = (0.6, 8.0)
 SCATTER_BELOW = 0.2
 """Kept fraction up to which work in proportion to what is kept is less."""
 ISSUE = 0.85
+"""Share of the issue slots that loops like these fill: an estimate."""
 CONFLICTS = ((0.05, 1.0), (0.1, 1.35), (0.2, 1.8), (0.3, 2.2), (0.5, 2.9), (1.0, 3.4))
 """(Kept fraction, wavefronts) of a load of two-byte values at the addresses that 32 lanes have
 reached: between what random banks give (2.4 at a half) and twice that."""
 
 BLOCK_MATH = 0.45
+"""Triton reaches 60 to 75 % of cuBLAS on sm_80, less on sm_90; rows of blocks are uneven."""
 BLOCK_MEMORY = 0.80
-"""Triton reaches 60 to 75 % of cuBLAS on sm_80, less on sm_90; blocks of one row are uneven."""
+"""Decoding by Triton, pipelined three or four deep: an estimate."""
 EXPAND_MATH = 0.50
 """Tensor cores fed by the compress-load-expand loop of a Triton kernel."""
 
@@ -123,6 +125,11 @@ def idle(gpu: Gpu, out_features: int, rows: int) -> float:
     return waves * gpu.sms / tiles
 
 
+def semi_bytes(work: Work) -> float:
+    """Return the bytes of a 2:4 weight: half the values, and two bits for each of them."""
+    return work.weights * (work.item / 2 + 0.125)
+
+
 def dense(work: Work, gpu: Gpu) -> float:
     """Return the seconds of cuBLAS."""
     bytes_s = memory(gpu, work.weights * max(work.item, 2), work, DENSE_MEMORY)
@@ -131,14 +138,14 @@ def dense(work: Work, gpu: Gpu) -> float:
 
 def semi_decode(work: Work, gpu: Gpu) -> float:
     """Return the seconds of the 2:4 decode kernel: half the values, 2 bits for each of them."""
-    bytes_s = memory(gpu, work.weights * (work.item / 2 + 0.125), work, DECODE_MEMORY)
+    bytes_s = memory(gpu, semi_bytes(work), work, DECODE_MEMORY)
     share = 2 * SEMI_MATH * by_major(LEGACY_MATH, gpu)
     return max(bytes_s, math_s(gpu, work, share, max(work.rows, 8))) + launches()
 
 
 def semi_product(work: Work, gpu: Gpu) -> float:
     """Return the seconds of a 2:4 product by mma.sp, in the tile that its rows fill best."""
-    bytes_s = memory(gpu, work.weights * (work.item / 2 + 0.125), work, DECODE_MEMORY)
+    bytes_s = memory(gpu, semi_bytes(work), work, DECODE_MEMORY)
     share = 2 * SEMI_MATH * by_major(LEGACY_MATH, gpu)
     tile = next((rows for rows in TILE_ROWS if rows >= work.rows), TILE)
     padded = -(-max(work.rows, 1) // tile) * tile
@@ -148,7 +155,7 @@ def semi_product(work: Work, gpu: Gpu) -> float:
 
 def torch_semi(work: Work, gpu: Gpu) -> float:
     """Return the seconds of torch's own 2:4 product: the same, in tiles of 128 x 128 alone."""
-    bytes_s = memory(gpu, work.weights * (work.item / 2 + 0.125), work, DECODE_MEMORY)
+    bytes_s = memory(gpu, semi_bytes(work), work, DECODE_MEMORY)
     rows = -(-max(work.rows, 1) // TILE) * TILE
     busy = math_s(gpu, work, 2 * SEMI_MATH, rows) * idle(gpu, work.out_features, work.rows)
     return max(bytes_s, busy) + launches(2)
@@ -156,7 +163,7 @@ def torch_semi(work: Work, gpu: Gpu) -> float:
 
 def cusparselt(work: Work, gpu: Gpu) -> float:
     """Return the seconds of cuSPARSELt."""
-    bytes_s = memory(gpu, work.weights * (work.item / 2 + 0.125), work, CUSPARSELT_MEMORY)
+    bytes_s = memory(gpu, semi_bytes(work), work, CUSPARSELT_MEMORY)
     share = DENSE_MATH * by_major(CUSPARSELT_GAIN, gpu)
     rows = -(-max(work.rows, 1) // TILE) * TILE
     return max(bytes_s, math_s(gpu, work, share, rows)) + launches(CUSPARSELT_LAUNCHES)

@@ -1,0 +1,96 @@
+"""Writes the tables of docs/gpu.md from the model itself: python -m benchmarks.gpu.page."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.gpu.cases import Case
+from benchmarks.gpu.table import predicted
+from secateur.backends import roofline
+from secateur.backends.candidates import Problem
+from secateur.backends.gpus import KNOWN, Gpu, known
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "gpu.md"
+SHOWN = ("A100-SXM4-80GB", "RTX 4090", "H100", "H200", "B200")
+ROWS = (1, 16, 64, 256, 4096)
+LARGE = (8192, 8192)
+
+# What is said of each candidate: format, fraction kept.
+CLAIMS = (
+    ("semi_frag", 0.5),
+    *(("lb32", density) for density in (0.5, 0.3, 0.2, 0.1)),
+    *(("n32", n / 32) for n in (16, 8, 4)),
+)
+
+
+def gpus() -> str:
+    """Return the table of GPUs."""
+    head = f"{'GPU':<16}{'sm':>4}{'SMs':>5}{'GB/s':>7}{'TFLOP/s':>9}{'GHz':>7}  source"
+    rows = [
+        f"{g.name:<16}{g.capability:>4}{g.sms:>5}{g.bandwidth:>7.0f}{g.peak:>9.0f}{g.clock:>7.3f}"
+        f"  {g.source}"
+        for g in KNOWN
+    ]
+    return "\n".join([head, *rows])
+
+
+def shares() -> str:
+    """Return every constant of the model, its value, and its ground."""
+    text = Path(roofline.__file__).read_text()
+    body, lines = ast.parse(text).body, []
+    for at, node in enumerate(body[:-1]):
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            continue
+        name, after = node.targets[0].id, body[at + 1]
+        ground = ""
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            ground = " ".join(str(after.value.value).split())
+        lines.append(f"{name} = {getattr(roofline, name)}")
+        lines += textwrap.wrap(ground, 110, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def speedups() -> str:
+    """Return the predicted time of cuBLAS over that of the best sparse kernel."""
+    head = f"{'format':<10}{'kept':>6}  {'GPU':<16}" + "".join(f"{rows:>8}" for rows in ROWS)
+    lines = [head]
+    for format, density in CLAIMS:
+        for name in SHOWN:
+            gpu = known(name)
+            assert gpu is not None
+            cells = "".join(f"{_best(format, density, rows, gpu):>8}" for rows in ROWS)
+            lines.append(f"{format:<10}{density:>6.1%}  {name:<16}{cells}")
+    return "\n".join(lines)
+
+
+def _best(format: str, density: float, rows: int, gpu: Gpu) -> str:
+    case = Case("", format, Problem(rows, *LARGE, density))
+    found = [(line.predicted_speedup or 0.0, line.candidate) for line in predicted(case, gpu)]
+    if not found:
+        return "-"
+    ratio, name = max(found)
+    return f"{ratio:.2f}" + ("v" if name.startswith(("cusparselt", "torch")) else " ")
+
+
+TABLES: Mapping[str, Callable[[], str]] = {"gpus": gpus, "shares": shares, "speedups": speedups}
+
+
+def written(page: str) -> str:
+    """Return the page with every table as the model has it now."""
+    for name, table in TABLES.items():
+        pattern = rf"(<!-- {name} -->\n```text\n).*?(\n```)"
+        text = table()
+        page, count = re.subn(
+            pattern, lambda found, text=text: found[1] + text + found[2], page, flags=re.DOTALL
+        )
+        if count != 1:
+            raise ValueError(f"the page must have one table {name!r}, it has {count}")
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(written(PAGE.read_text()))

@@ -1,0 +1,40 @@
+"""docs/gpu.md has the model's own numbers, and those that its prose repeats."""
+
+from __future__ import annotations
+
+import re
+
+from benchmarks.gpu import page, stages
+from secateur.backends import cuda, registry, roofline
+from secateur.backends.cuda import _library, lanes, semi_frag
+from secateur.backends.roofline import Work
+
+
+def test_every_table_is_as_the_model_has_it() -> None:
+    text = page.PAGE.read_text()
+    assert page.written(text) == text, "run python -m benchmarks.gpu.page"
+
+
+def test_every_constant_has_its_ground() -> None:
+    lines = page.shares().splitlines()
+    bare = [
+        line
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+        if line[0] != " " and not after.startswith("    ")
+    ]
+    assert not bare, f"constants of the model without a word on why: {bare}"
+
+
+def test_the_prose_repeats_the_codes_numbers() -> None:
+    text = " ".join(page.PAGE.read_text().split())
+    assert f"at least {registry.THRESHOLD} times as long" in text
+    assert f"Below {registry.THRESHOLD:.2f} the layer runs dense" in text
+    assert f"decode to {semi_frag.MOST_DECODED} rows" in text
+    assert set(re.findall(r"\| to (\d+) rows", text)) == {str(lanes.MOST_ROWS)}
+    assert f"compute capability {_library.LEAST / 10} is the least" in text
+    assert stages.WHOLE_S == 9 * 60
+    assert "takes nine minutes" in text
+    work = Work(1, 4096, 4096, 0.5)
+    ideal = 16 / (8 * roofline.semi_bytes(work) / work.weights)
+    assert f"at most {ideal:.2f} times" in text
+    assert cuda.why_not.__name__ in text
