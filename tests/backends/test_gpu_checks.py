@@ -41,7 +41,9 @@ def emulated(name: str, spoil: Callable[[Tensor], Tensor] = lambda y: y) -> Cand
     return candidate
 
 
-@pytest.mark.parametrize("name", ["semi_frag_decode", "semi_product", "lb32_decode", "n32_decode"])
+@pytest.mark.parametrize(
+    "name", ["semi_frag_decode", "semi_product", "lb32_gather", "n32_balanced"]
+)
 def test_a_right_candidate_passes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "ROWS", (1, 9, 16))
     monkeypatch.setattr(checks, "SHAPES", ((33, 72), (16, 8)))

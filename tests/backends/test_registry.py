@@ -176,7 +176,7 @@ REFUSED = {
         "takes x of bfloat16 or float16, got torch.float32",
     ),
     "int8 values": (Problem(1, 4096, 4096, 0.5, values=torch.int8), KNOWN[0], "takes values of"),
-    "odd columns": (Problem(1, 4096, 4095, 0.5), KNOWN[0], "in_features divisible by 8, got 4095"),
+    "many rows": (Problem(17, 4096, 4096, 0.5), KNOWN[0], "takes 0 to 16 rows of x, got 17"),
 }
 
 
@@ -186,9 +186,10 @@ def test_refusals_say_what_was_wanted_and_what_came(case: str) -> None:
     pick = picked("semi_frag", problem, on)
     found = {e.candidate.name: e.refusal for e in pick.estimates}
     assert words in str(found["semi_frag_decode"])
-    assert pick.name == "cublas"
-    bare = registry.pick("semi_frag", problem, on, NONE, dense=False, installed=False)
-    assert bare.name == "reference" or bare.name.startswith("cusparselt")
+    if case != "many rows":
+        assert pick.name == "cublas"
+        bare = registry.pick("semi_frag", problem, on, NONE, dense=False, installed=False)
+        assert bare.name == "reference"
 
 
 def test_without_a_dense_copy_the_best_sparse_one_runs() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from secateur.backends import cuda
+from secateur.backends import cuda, gpus
 from secateur.backends.cuda import _library
 
 CASES = {
@@ -57,7 +57,38 @@ def test_the_library_is_not_looked_for_without_cuda(monkeypatch: pytest.MonkeyPa
 
 def test_the_table_is_read_as_the_library_writes_it() -> None:
     line = "nm_linear nm_linear_simple 80 f16,bf16 torch24 128 36864 3 64 64 64 136"
-    assert (
-        _library.parsed(line + "\n" + line + "\n")
-        == [_library.Kernel("nm_linear", "nm_linear_simple", 80, ("f16", "bf16"), "torch24")] * 2
+    types, tile = ("f16", "bf16"), (64, 64, 64)
+    wanted = _library.Kernel("nm_linear", "nm_linear_simple", 80, types, "torch24", tile)
+    assert _library.parsed(line + "\n" + line + "\n") == [wanted] * 2
+
+
+def test_kernels_are_named_in_the_order_in_which_they_suit() -> None:
+    gpu = gpus.known("A100-SXM4-80GB")
+    assert gpu is not None
+    lines = [
+        ("sm80_64x16", 80, "f16,bf16", (64, 16)),
+        ("sm80_64x32", 80, "f16,bf16", (64, 32)),
+        ("sm80_64x64", 80, "f16,bf16", (64, 64)),
+        ("sm80_128x128", 80, "f16,bf16", (128, 128)),
+        ("sm80_anywhere", 80, "f16,bf16", (64, 64)),
+        ("sm80_s8_64x64", 80, "i8", (64, 64)),
+        ("sm90_128x128", 90, "f16", (128, 128)),
+    ]
+    text = "\n".join(
+        f"nm_linear nm_linear_{name} {sm} {types} torch24 128 0 3 {out} {rows} 64 136"
+        for name, sm, types, (out, rows) in lines
     )
+    table = _library.parsed(text)
+
+    def order(rows: int, out: int, type: str = "f16") -> list[str]:
+        found = _library.in_order(table, type, (rows, out), gpu)
+        return [kernel.name.removeprefix("nm_linear_") for kernel in found]
+
+    assert order(8, 4096)[0] == "sm80_64x16"
+    assert order(30, 4096)[0] == "sm80_64x32"
+    assert order(64, 4096)[0] == "sm80_64x64"
+    assert order(8192, 8192)[0] == "sm80_128x128"
+    for rows in (1, 64, 8192):
+        assert order(rows, 4096)[-1] == "sm80_anywhere"  # it takes what others refuse
+        assert order(rows, 4096, "i8") == ["sm80_s8_64x64"]
+    assert len(order(1, 64)) == 5

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import secateur as sc
-from secateur.formats import FORMATS, Header
+from secateur.formats import FORMATS, Header, lb32, n32
 from secateur.nn import packing
 from tests.support import data, judge
 
@@ -93,3 +93,16 @@ def test_n_of_32_is_pruned_and_packed(pattern: str) -> None:
     judge.exact(gpu.weight, cpu.weight)
     judge.exact(gpu(x), cpu(x))
     judge.exact(gpu(x), torch.nn.functional.linear(x, layer.weight))
+
+
+@pytest.mark.parametrize("shape", [(16, 64), (33, 130), (513, 1000)], ids=str)
+def test_what_a_kernel_needs_follows_from_shapes(shape: tuple[int, int]) -> None:
+    weight = data.reals(shape, data.generator(1))
+    lanes = FORMATS.get("lb32").pack(weight, data.random_mask(*shape, 0.4, data.generator()))
+    head = Header.read(lanes.index)
+    assert lb32.offsets(*shape) == (head.columns_offset, head.table_offset)
+    in_ = shape[1] // 32 * 32
+    mask = data.nm_mask(shape[0], in_, 6, 32, data.generator())
+    balanced = FORMATS.get("n32").pack(weight[:, :in_], mask)
+    assert n32.offsets() == (Header.read(balanced.index).columns_offset, 0)
+    assert n32.kept(len(balanced.values), shape[0], in_) == 6

@@ -46,8 +46,6 @@ BALANCED_INSTRUCTIONS = 4.0
 """Without the scan and the predicate's address step of lb32."""
 SCATTER_INSTRUCTIONS = (0.6, 8.0)
 """For each dense position (zeroing, ldmatrix), and for each kept weight (unpack, store)."""
-SCATTER_BELOW = 0.2
-"""Kept fraction up to which work in proportion to what is kept is less."""
 ISSUE = 0.85
 """Share of the issue slots that loops like these fill: an estimate."""
 CONFLICTS = ((0.05, 1.0), (0.1, 1.35), (0.2, 1.8), (0.3, 2.2), (0.5, 2.9), (1.0, 3.4))
@@ -169,33 +167,29 @@ def cusparselt(work: Work, gpu: Gpu) -> float:
     return max(bytes_s, math_s(gpu, work, share, rows)) + launches(CUSPARSELT_LAUNCHES)
 
 
-def lane_bitmap(work: Work, gpu: Gpu) -> float:
-    """Return the seconds of the lane-bitmap kernel, the better of its two paths."""
-    paths = [_expanded(work, gpu)]
-    if work.density <= SCATTER_BELOW:
-        paths.append(_scattered(work, gpu))
-    return min(paths) + launches()
-
-
-def _expanded(work: Work, gpu: Gpu) -> float:
+def lane_gather(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of the lane-bitmap kernel that looks at every position."""
     weight_bytes = work.weights * (work.density * work.item + 0.125)
     conflicts = work.weights * interpolate(CONFLICTS, work.density) / 32
-    return max(
+    limits = (
         memory(gpu, weight_bytes, work, LANE_MEMORY),
         work.weights * LANE_INSTRUCTIONS / (gpu.lanes * 1e9 * ISSUE),
         conflicts / (gpu.sms * gpu.clock * 1e9),
         legacy_dense(work, gpu),
     )
+    return max(limits) + launches()
 
 
-def _scattered(work: Work, gpu: Gpu) -> float:
+def lane_scatter(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of the lane-bitmap kernel whose work grows with what is kept."""
     weight_bytes = work.weights * (work.density * work.item + 0.125)
     each, kept = SCATTER_INSTRUCTIONS
-    return max(
+    limits = (
         memory(gpu, weight_bytes, work, SCATTER_MEMORY),
         work.weights * (each + kept * work.density) / (gpu.lanes * 1e9 * ISSUE),
         legacy_dense(work, gpu),
     )
+    return max(limits) + launches()
 
 
 def legacy_dense(work: Work, gpu: Gpu) -> float:

@@ -22,7 +22,7 @@ from secateur.formats._gather import check_count
 from secateur.formats._lanes import LANES, PART, TILE_ROWS, bits_of, words_of
 from secateur.formats.base import FORMATS, Format, Packed, check_weight
 from secateur.formats.csr import transposed
-from secateur.formats.header import Header, Section, assemble
+from secateur.formats.header import ALIGNMENT, HEADER_BYTES, Header, Section, assemble
 from secateur.formats.layout import DEFAULT_LAYOUT, Layout, csr_values_length, round_up
 
 TILE_COLUMNS = 64
@@ -72,10 +72,10 @@ class Lb32(Format):
         wide = round_up(Header.read(index).in_features, TILE_COLUMNS)
         places = torch.arange(TILE_ROWS * TILE_COLUMNS, device=index.device)
         local = _in_lanes(places.view(TILE_ROWS, TILE_COLUMNS))[0]
-        tiles, at = kept.nonzero(as_tuple=True)
+        tile, at = kept.nonzero(as_tuple=True)
         across = wide // TILE_COLUMNS
-        rows = tiles // across * TILE_ROWS + local[at] // TILE_COLUMNS
-        return rows, tiles % across * TILE_COLUMNS + local[at] % TILE_COLUMNS
+        rows = tile // across * TILE_ROWS + local[at] // TILE_COLUMNS
+        return rows, tile % across * TILE_COLUMNS + local[at] % TILE_COLUMNS
 
     def transpose(self, index: Tensor) -> Tensor:
         """Return the csr index of the transposed weight; see `Format.transpose`."""
@@ -86,11 +86,22 @@ class Lb32(Format):
     def _read(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return where tiles start, int64 [tiles + 1], and their masks, bool [tiles, 1024]."""
         head = Header.read(index)
-        high, wide = _padded(head.out_features, head.in_features)
-        tiles = high // TILE_ROWS * (wide // TILE_COLUMNS)
-        starts = head.section(index, "table", torch.int32, tiles + 1).long()
-        words = head.section(index, "columns", torch.int32, tiles * LANES).long()
-        return starts, bits_of(words.view(tiles, LANES)).view(tiles, -1)
+        count = tiles(head.out_features, head.in_features)
+        starts = head.section(index, "table", torch.int32, count + 1).long()
+        words = head.section(index, "columns", torch.int32, count * LANES).long()
+        return starts, bits_of(words.view(count, LANES)).view(count, -1)
+
+
+def tiles(out_features: int, in_features: int) -> int:
+    """Return how many tiles a weight has."""
+    rows, columns = _padded(out_features, in_features)
+    return rows // TILE_ROWS * (columns // TILE_COLUMNS)
+
+
+def offsets(out_features: int, in_features: int) -> tuple[int, int]:
+    """Return the bytes of an index at which the masks and the table begin, by its shape alone."""
+    table = round_up(4 * (tiles(out_features, in_features) + 1), ALIGNMENT)
+    return HEADER_BYTES + table, HEADER_BYTES
 
 
 def _padded(out_features: int, in_features: int) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from secateur.formats._gather import check_count
 from secateur.formats._lanes import LANES, PART, TILE_ROWS, bits_of, words_of
 from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_weight
 from secateur.formats.csr import transposed
-from secateur.formats.header import Header, Section, assemble
+from secateur.formats.header import HEADER_BYTES, Header, Section, assemble
 from secateur.formats.layout import DEFAULT_LAYOUT, VALUE_PADDING, Layout, round_up
 
 GROUP = 32
@@ -117,6 +117,17 @@ class N32(Format):
         at_rows, at_columns = ordered // columns, ordered % columns
         used = (at_rows < head.out_features) & (at_columns < head.in_features)
         return used.nonzero()[:, 0], at_rows[used], at_columns[used]
+
+
+def offsets() -> tuple[int, int]:
+    """Return the byte of an index at which the masks begin, and 0, for there is no table."""
+    return HEADER_BYTES, 0
+
+
+def kept(length: int, out_features: int, in_features: int) -> int:
+    """Return N, by the length of the values and the shape of the weight alone."""
+    rows, columns = _padded(out_features, in_features)
+    return (length - VALUE_PADDING) * GROUP // (rows * columns)
 
 
 def _padded(out_features: int, in_features: int) -> tuple[int, int]:

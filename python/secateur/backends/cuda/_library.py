@@ -9,11 +9,15 @@ import ctypes
 import functools
 import importlib.util
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from secateur.backends import gpus
+from secateur.backends.gpus import Gpu
 
 LEAST = 80  # compute capability: cp.async, mma.sync of bfloat16, mma.sp
 _ELSEWHERE = "SECATEUR_CUDA_EXTENSION"  # path of another build
@@ -26,6 +30,11 @@ _SCHEMA = (
 )
 _DEFINED: Any = torch.library.Library("secateur", "FRAGMENT")
 _DEFINED.define("cuda_nm_linear" + _SCHEMA)
+_LANES = (
+    "(str kernels, Tensor x, Tensor values, Tensor index, int[] offsets, int n, int most, "
+    "Tensor? bias, Tensor? residual, int out_features, str act) -> Tensor"
+)
+_DEFINED.define("cuda_lane_linear" + _LANES)
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Kernel:
         capability: the least compute capability, 80 for 8.0.
         types: of x, ``("f16", "bf16")``.
         layout: of the weight, a word of the contract.
+        tile: outputs, rows of x and columns that a block works on at a time.
     """
 
     op: str
@@ -45,6 +55,7 @@ class Kernel:
     capability: int
     types: tuple[str, ...]
     layout: str
+    tile: tuple[int, int, int]
 
 
 def path() -> str:
@@ -103,31 +114,73 @@ def parsed(text: str) -> list[Kernel]:
     """Return the kernels of the library's own listing, one a line."""
     found = []
     for line in text.splitlines():
-        op, name, capability, types, layout, *_ = line.split()
-        found.append(Kernel(op, name, int(capability), tuple(types.split(",")), layout))
+        op, name, capability, types, layout, *numbers = line.split()
+        _threads, _shared, _stages, *tile, _args = map(int, numbers)
+        out, rows, columns = tile
+        sides = (out, rows, columns)
+        found.append(Kernel(op, name, int(capability), tuple(types.split(",")), layout, sides))
     return found
 
 
 @functools.cache
-def of_layout(layout: str) -> tuple[Kernel, ...]:
-    """Return the kernels that read a layout, those for newer GPUs first."""
+def family(layout: str, words: str) -> tuple[Kernel, ...]:
+    """Return the kernels that read a layout and have these words in their name, "" for any.
+
+    Those of a family of one name go with it: "decode" is no part of the family "".
+    """
     found = [kernel for kernel in kernels() if kernel.layout == layout]
-    return tuple(sorted(found, key=lambda kernel: (-kernel.capability, kernel.name)))
+    if words:
+        return tuple(kernel for kernel in found if words in kernel.name)
+    return tuple(kernel for kernel in found if "decode" not in kernel.name)
 
 
-@functools.cache
-def named(layout: str, device: torch.device) -> str:
-    """Return the kernels that read a layout on a device, names parted by commas, best first."""
-    capability = _capability(device.index or 0)
-    return ",".join(k.name for k in of_layout(layout) if k.capability <= capability)
+def in_order(
+    kernels: Iterable[Kernel], type: str, size: tuple[int, int], gpu: Gpu
+) -> tuple[Kernel, ...]:
+    """Return the kernels that a GPU runs on x of a type, those that suit the size first.
+
+    Args:
+        kernels: of one family.
+        type: of x, as the table has it: "f16", "bf16", "i8".
+        size: rows of x and outputs.
+        gpu: that runs them.
+    """
+    able = [k for k in kernels if k.capability <= gpu.capability and type in k.types]
+    return tuple(sorted(able, key=functools.partial(_unfit, size, gpu)))
 
 
-def without(layout: str) -> str:
-    """Return why no kernel reads `layout` here, or ""."""
+def _unfit(size: tuple[int, int], gpu: Gpu, kernel: Kernel) -> tuple[bool, float, str]:
+    """Return what grows with how badly a kernel's tile suits a size; slow and plain ones are last.
+
+    Tiles that hang over the edge, or leave multiprocessors of the last wave idle, work for nothing;
+    small tiles read more for each multiplication.
+    """
+    last = kernel.name.endswith(("_anywhere", "_simple"))
+    rows, out = size
+    high, wide = kernel.tile[0], kernel.tile[1]
+    tiles = -(-out // high) * -(-rows // wide)
+    waves = -(-tiles // gpu.sms) * gpu.sms if rows > wide else tiles
+    area = high * wide
+    return last, waves * area * (1 + 32 / high + 32 / wide), kernel.name
+
+
+@functools.lru_cache(maxsize=4096)
+def named(
+    layout: str, words: str, type: torch.dtype, size: tuple[int, int], device: torch.device
+) -> str:
+    """Return the kernels for a call, names parted by commas, best first; see `in_order`."""
+    word = {torch.float16: "f16", torch.bfloat16: "bf16", torch.int8: "i8"}[type]
+    chosen = in_order(family(layout, words), word, size, gpus.of(device.index or 0))
+    return ",".join(kernel.name for kernel in chosen)
+
+
+def without(layout: str, words: str) -> str:
+    """Return why no kernel of a family is here, or ""."""
     reason = why_not()
-    if reason or of_layout(layout):
+    if reason or family(layout, words):
         return reason
-    return f"the CUDA library has no kernel for the layout {layout!r}; install secateur again"
+    which = f"the layout {layout!r}" + (f" called {words}" if words else "")
+    return f"the CUDA library has no kernel for {which}; install secateur again"
 
 
 @functools.cache

@@ -9,29 +9,46 @@ from torch import Tensor
 
 from secateur.backends import roofline
 from secateur.backends.beside import beside
-from secateur.backends.candidates import HALVES, Candidate, Operands, add
+from secateur.backends.candidates import HALVES, Candidate, Operands, Problem, add
 from secateur.backends.cuda import _library
-from secateur.backends.cuda._semi import aligned, limits, missing
+from secateur.backends.cuda._semi import aligned, missing
+from secateur.backends.gpus import Gpu
+from secateur.formats import Header, lb32, n32
 
 MOST_ROWS = 64  # of x: above, the dense product's tensor cores are no longer waiting for memory
-
-_SCHEMA = (
-    "(str kernels, Tensor x, Tensor values, Tensor index, int n, Tensor? bias, Tensor? residual, "
-    "int out_features, str act) -> Tensor"
-)
-_library._DEFINED.define("cuda_lane_linear" + _SCHEMA)
+MOST_KEPT = 24  # of 32: what is denser is no smaller as n32
 
 
-def _run(layout: str, call: Operands) -> Tensor:
-    rows, columns = -(-call.out_features // 16) * 16, -(-call.x.shape[1] // 128) * 128
-    # Of n32 the length of the values says N; lb32 has its own table.
-    n = (call.values.numel() * 32 // (rows * columns)) // 2 * 2
+def limits_n32(problem: Problem, gpu: Gpu) -> str | None:
+    """Return why the kernel of N:32 cannot run `problem`, or None."""
+    n = problem.pattern[0]
+    return f"takes N:32 with N to {MOST_KEPT}, got {n}:32" if n > MOST_KEPT else None
+
+
+def fullest(index: Tensor) -> int:
+    """Return the most values of a tile of lb32, with what aligns the next; waits for the device."""
+    head = Header.read(index)
+    tiles = lb32.tiles(head.out_features, head.in_features)
+    starts = head.section(index, "table", torch.int32, tiles + 1)
+    return max(lb32.VALUE_ALIGNMENT, int(starts.diff().max()))
+
+
+def _run(format: str, words: str, call: Operands) -> Tensor:
+    rows, columns = call.x.shape
+    if format == "lb32":
+        offsets = lb32.offsets(call.out_features, columns)
+        n, most = 0, beside(call.index, fullest)
+    else:
+        offsets = n32.offsets()
+        n, most = n32.kept(call.values.numel(), call.out_features, columns), 0
     y: Tensor = torch.ops.secateur.cuda_lane_linear(
-        _library.named(layout, call.x.device),
+        _library.named(format, words, call.x.dtype, (rows, call.out_features), call.x.device),
         aligned(call.x),
         call.values,
         call.index,
+        offsets,
         n,
+        most,
         None if call.bias is None else beside(call.bias, Tensor.float),
         None if call.residual is None else call.residual.contiguous(),
         call.out_features,
@@ -40,16 +57,37 @@ def _run(layout: str, call: Operands) -> Tensor:
     return y
 
 
-for _name, _predict in (("lb32", roofline.lane_bitmap), ("n32", roofline.balanced)):
-    add(
-        Candidate(
-            f"{_name}_decode",
-            _name,
-            HALVES,
-            predict=_predict,
-            run=functools.partial(_run, _name),
-            rows=(0, MOST_ROWS),
-            limits=limits,
-            missing=missing(_name),
-        )
+add(
+    Candidate(
+        "lb32_gather",
+        "lb32",
+        HALVES,
+        predict=roofline.lane_gather,
+        run=functools.partial(_run, "lb32", "gather"),
+        rows=(0, MOST_ROWS),
+        missing=missing("lb32", "gather"),
     )
+)
+add(
+    Candidate(
+        "lb32_scatter",
+        "lb32",
+        HALVES,
+        predict=roofline.lane_scatter,
+        run=functools.partial(_run, "lb32", "scatter"),
+        rows=(0, MOST_ROWS),
+        missing=missing("lb32", "scatter"),
+    )
+)
+add(
+    Candidate(
+        "n32_balanced",
+        "n32",
+        HALVES,
+        predict=roofline.balanced,
+        run=functools.partial(_run, "n32", "balanced"),
+        rows=(0, MOST_ROWS),
+        limits=limits_n32,
+        missing=missing("n32", "balanced"),
+    )
+)

@@ -13,7 +13,6 @@ add(
         HALVES,
         predict=roofline.semi_product,
         run=_semi.runner("semi", "torch24"),
-        limits=_semi.limits,
         missing=_semi.missing("torch24"),
     )
 )

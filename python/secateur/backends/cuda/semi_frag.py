@@ -14,10 +14,9 @@ add(
         "semi_frag",
         HALVES,
         predict=roofline.semi_decode,
-        run=_semi.runner("semi_frag", "fragment24_decode"),
+        run=_semi.runner("semi_frag", "fragment24", "decode"),
         rows=(0, MOST_DECODED),
-        limits=_semi.limits,
-        missing=_semi.missing("fragment24_decode"),
+        missing=_semi.missing("fragment24", "decode"),
     )
 )
 add(
@@ -27,7 +26,6 @@ add(
         HALVES,
         predict=roofline.semi_product,
         run=_semi.runner("semi_frag", "fragment24"),
-        limits=_semi.limits,
         missing=_semi.missing("fragment24"),
     )
 )
