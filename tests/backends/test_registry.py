@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from secateur.backends import gpus, registry, verdicts
-from secateur.backends.candidates import CANDIDATES, DENSE, Candidate, Problem, formats
+from secateur.backends.candidates import CANDIDATES, DENSE, Candidate, Problem
 from secateur.backends.gpus import KNOWN, Gpu
 from secateur.backends.verdicts import Verdicts
 from secateur.formats import FORMATS
@@ -31,7 +31,7 @@ def picked(format: str, problem: Problem, on: Gpu, table: Verdicts = NONE) -> re
 
 @pytest.mark.parametrize("on", KNOWN, ids=lambda g: g.name)
 def test_sparse_is_picked_only_where_it_is_a_tenth_faster(on: Gpu) -> None:
-    for format in sorted(formats()):
+    for format in sorted(registry.formats()):
         for density in (0.5, 0.3, 0.1):
             for shape in SHAPES:
                 for rows in ROWS:

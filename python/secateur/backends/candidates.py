@@ -148,14 +148,9 @@ def add(candidate: Candidate) -> Candidate:
 
 
 def candidates(format: str) -> list[Candidate]:
-    """Return the candidates that read `format`, by name."""
+    """Return the candidates of our own files and the vendors' that read `format`, by name."""
     found = [CANDIDATES.get(name) for name in CANDIDATES.names()]
     return [candidate for candidate in found if candidate.format == format]
-
-
-def formats() -> set[str]:
-    """Return the packed formats that some candidate reads."""
-    return {CANDIDATES.get(name).format for name in CANDIDATES.names()} - {DENSE}
 
 
 def _range(low: int, high: int) -> str:

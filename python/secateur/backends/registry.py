@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 
 import secateur.backends.verdicts as kept
-from secateur.backends.candidates import DENSE, Candidate, Problem, candidates
+from secateur.backends import _triton
+from secateur.backends.candidates import CANDIDATES, DENSE, Candidate, Problem, candidates
 from secateur.backends.gpus import Gpu
 
 THRESHOLD = 1.1  # dense over sparse, from which sparse is taken
@@ -60,6 +61,17 @@ class Pick:
     estimates: tuple[Estimate, ...]
 
 
+def of_format(format: str) -> list[Candidate]:
+    """Return every candidate that reads `format`."""
+    return candidates(format) + _triton.candidates(format)
+
+
+def formats() -> set[str]:
+    """Return the packed formats that some candidate reads."""
+    found = {CANDIDATES.get(name).format for name in CANDIDATES.names()} - {DENSE}
+    return found | _triton.formats()
+
+
 @functools.cache
 def versions() -> dict[str, str]:
     """Return the versions that a measured time depends on."""
@@ -93,7 +105,7 @@ def estimates(
     verdicts = kept.VERDICTS if verdicts is None else verdicts
     times = verdicts.find(kept.machine(gpu, versions()), kept.key(format, problem))
     found = []
-    for candidate in candidates(format) + candidates(DENSE):
+    for candidate in of_format(format) + of_format(DENSE):
         refusal = candidate.refuses(problem, gpu)
         if refusal is None and installed:
             refusal = candidate.missing() or None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from secateur import ops
+from secateur.backends import registry
 from secateur.formats import FORMATS, Header, Packed
 
 # A mask that is only inferred from zeros may miss a kept weight that is zero by chance; a regular
@@ -17,8 +18,10 @@ FILLER_LIMIT = 1 / 64
 GROUPS = (4, 8, 16)
 FEW_ROWS = 4  # rows of x up to which formats for few rows are worth measuring
 BITMAP_KEPT = 1 / 4  # share of the weights that a bitmap must keep for that
-GPU = ("semi_frag", "n32", "lb32")
-ON_GPU_ONLY = frozenset({*GPU, "semi", "semi8"})  # formats without a kernel on the CPU
+GPU = ("semi_frag", "bsr", "n32", "nm", "lb32")
+ON_GPU_ONLY = frozenset(
+    {"semi_frag", "semi", "semi8", "n32", "lb32"}
+)  # formats without a kernel on the CPU
 BY_TORCH = frozenset({"rows"})  # formats whose op is made of torch's own products
 
 
@@ -82,9 +85,10 @@ def convolving(mask: Tensor, groups: int, *, inferred: bool) -> list[str]:
 def on_gpu(mask: Tensor) -> list[str]:
     """Return the formats that kernels on GPUs read and that `mask` [out, in] fits, best first.
 
-    The order is that of the bytes of a weight; "lb32" takes any mask.
+    What is regular comes first; "lb32" takes any mask.
     """
-    return [name for name in GPU if FORMATS.get(name).fits(mask) is None]
+    readable = registry.formats()
+    return [name for name in GPU if name in readable and FORMATS.get(name).fits(mask) is None]
 
 
 def choose(mask: Tensor, *, inferred: bool, device: torch.device | None = None) -> str:

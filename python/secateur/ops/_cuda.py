@@ -7,11 +7,12 @@ the header of an index is read when its tensor is first seen, and kept beside it
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from secateur.backends import gpus, registry
+from secateur.backends import _triton, gpus, registry
 from secateur.backends.beside import beside
 from secateur.backends.candidates import DENSE, Candidate, Operands, Problem
 from secateur.backends.verdicts import VERDICTS
@@ -51,6 +52,20 @@ def linear(format: str, code: int, call: Call, fallback: Fallback) -> Tensor:
     if candidate.fused:
         return y.reshape(call.y_shape)
     return _reference.finish(call, y)
+
+
+def gradient(
+    op: str,
+    fallback: Callable[..., Tensor],
+    grad_y: Tensor,
+    other: Tensor,
+    index: Tensor,
+    *args: Any,
+    **kwargs: Any,
+) -> Tensor:
+    """Run one call of a gradient: by a Triton kernel where one takes it, else by its definition."""
+    run = _triton.gradient(op, grad_y, other, beside(index, _header))
+    return (run or fallback)(grad_y, other, index, *args, **kwargs)  # type: ignore[no-any-return]
 
 
 def _header(index: Tensor) -> Header:

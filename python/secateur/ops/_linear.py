@@ -7,6 +7,7 @@ own, and wherever a kernel does not take the dtype.
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,6 +53,8 @@ class LinearOp:
         for suffix in ("_dw", "_dw_reference"):
             define(self.name + suffix, _DW, self.dw, _fake_dw)
         define(f"{self.name}_dx", _DX, self.dx, _fake_dx)
+        on_cuda(f"{self.name}_dw", partial(_cuda.gradient, f"{self.name}_dw", self.dw))
+        on_cuda(f"{self.name}_dx", partial(_cuda.gradient, f"{self.name}_dx", self.dx))
         differentiate(self.name, self._backward, _save)
         differentiate(f"{self.name}_dw", self._backward_of_dw, _save_dw)
         differentiate(f"{self.name}_dx", self._backward_of_dx, _save_dx)

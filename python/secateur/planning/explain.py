@@ -184,7 +184,8 @@ def _on_gpu(layer: SparseLayer, header: Header, rows: int) -> str:
     density = header.nnz / (header.out_features * header.in_features)
     values = layer.values.dtype
     dtype = values if layer.scale is None else torch.float16
-    asked = Problem(rows, *layer.matrix_shape, density, dtype, values)
+    pattern = (header.n, header.m)
+    asked = Problem(rows, *layer.matrix_shape, density, dtype, values, pattern=pattern)
     gpu = gpus.of(layer.index.device.index or 0)
     picked = registry.pick(layer.format, asked, gpu, dense=layer.dense is not None).name
     return "torch" if picked == "cublas" else picked

@@ -60,7 +60,8 @@ def problem(layer: DenseLayer, format: str, size: Size, values: torch.dtype | No
     out, columns = (int(side) for side in layer.weight.shape)
     stored = packing.slots(format, layer.mask) / (out * columns)
     dtype = layer.weight.dtype
-    return Problem(size.rows, out, columns, stored, dtype, values or dtype)
+    n, m = (*packing.pattern(format, layer.mask), 0, 0)[:2]
+    return Problem(size.rows, out, columns, stored, dtype, values or dtype, pattern=(n, m))
 
 
 def timing(
