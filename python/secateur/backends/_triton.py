@@ -18,7 +18,8 @@ from secateur.backends import roofline
 from secateur.backends.candidates import ANY, Candidate, Operands, Problem
 from secateur.backends.gpus import Gpu
 from secateur.backends.roofline import Work
-from secateur.formats import Header
+from secateur.formats import DEFAULT_LAYOUT, Header
+from secateur.formats.nm import nm_k_block
 
 # The cost of a format's kernel; a format without an entry here is no candidate.
 COSTS: dict[str, Callable[[Work, Gpu], float]] = {
@@ -58,12 +59,13 @@ def gradient(op: str, first: Tensor, second: Tensor, header: Header | None) -> A
     return None if known.refuses(asked, 10 * major + minor) else known.run
 
 
-def candidates(format: str) -> list[Candidate]:
+@functools.cache
+def candidates(format: str) -> tuple[Candidate, ...]:
     """Return the Triton kernel of a format, as a candidate."""
     known = entry(f"{format}_linear_infer") if format in COSTS else None
     if known is None:
-        return []
-    return [
+        return ()
+    return (
         Candidate(
             f"triton_{format}",
             format,
@@ -73,8 +75,8 @@ def candidates(format: str) -> list[Candidate]:
             capability=(known.capability, ANY),
             limits=functools.partial(_limits, known),
             missing=table().missing,
-        )
-    ]
+        ),
+    )
 
 
 def formats() -> set[str]:
@@ -96,6 +98,8 @@ def _limits(known: Any, problem: Problem, gpu: Gpu) -> str | None:
         nnz=round(problem.density * problem.in_features * problem.out_features),
         n=n,
         m=m,
+        k_block=nm_k_block(m or 1),  # as packing cuts the weight unasked
+        row_block=DEFAULT_LAYOUT.row_block,
     )
     why: str | None = known.limits(table().Problem(problem.dtype, problem.values, header))
     return why

@@ -63,7 +63,7 @@ class Pick:
 
 def of_format(format: str) -> list[Candidate]:
     """Return every candidate that reads `format`."""
-    return candidates(format) + _triton.candidates(format)
+    return [*candidates(format), *_triton.candidates(format)]
 
 
 def formats() -> set[str]:

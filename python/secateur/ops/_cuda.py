@@ -65,7 +65,7 @@ def gradient(
 ) -> Tensor:
     """Run one call of a gradient: by a Triton kernel where one takes it, else by its definition."""
     run = _triton.gradient(op, grad_y, other, beside(index, _header))
-    return (run or fallback)(grad_y, other, index, *args, **kwargs)  # type: ignore[no-any-return]
+    return (run or fallback)(grad_y, other, index, *args, **kwargs)
 
 
 def _header(index: Tensor) -> Header:
