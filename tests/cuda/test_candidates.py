@@ -1,0 +1,156 @@
+"""From a packed weight to a kernel's source, on the emulated GPU: all but torch's own C++ between.
+
+The ops that csrc/bind/cuda_*.cpp implements on a GPU are implemented here on CPU tensors, line by
+line, with the emulator for the device. So formats, candidates and kernels are held to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from secateur.backends import gpus
+from secateur.backends.candidates import CANDIDATES
+from secateur.backends.cuda import _library
+from secateur.backends.cuda._library import Kernel
+from tests.support import gpu as checks
+from tests.support.cuda import structs
+from tests.support.cuda.emulator import Emulator, poisoned
+
+CPU = torch.device("cpu")
+FAMILIES = {
+    "semi_product": ("torch24", ""),
+    "semi_frag_product": ("fragment24", ""),
+    "semi_frag_decode": ("fragment24", "decode"),
+    "lb32_gather": ("lb32", "gather"),
+    "lb32_scatter": ("lb32", "scatter"),
+    "n32_balanced": ("n32", "balanced"),
+}
+_TYPES = {torch.float16: "f16", torch.bfloat16: "bf16"}
+
+
+class Bound:
+    """The ops of the CUDA library, on the emulator."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.ran: list[str] = []
+
+    def run(self, kernels: str, fields: dict[str, Tensor | int | None], x: Tensor) -> Tensor:
+        """Run the first kernel that does not refuse, as `launch` of csrc/bind does."""
+        y = poisoned(len(x), int(fields["out_features"] or 0), dtype=x.dtype)
+        fields = {
+            "x": x,
+            "y": y,
+            "rows": len(x),
+            "in_features": x.shape[1],
+            "x_stride": x.stride(0),
+            "y_stride": y.stride(0),
+            "type": structs.enum("Type")[_TYPES[x.dtype]],
+            **fields,
+        }
+        for name in kernels.split(","):
+            try:
+                outcome = self.emulator.launch(name, fields)
+            except ValueError as refused:
+                assert "refuses" in str(refused)
+                continue
+            outcome.clean()
+            self.ran.append(name)
+            return y
+        raise RuntimeError(f"all of {kernels} refuse")
+
+    def nm_linear(self, kernels, x, values, index, meta_offset, bias, residual, scale, *rest):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+        out_features, padded_out, padded_in, act = rest
+        size = padded_out * padded_in // 8
+        fields = {
+            "values": values[: padded_out * padded_in // 2],
+            "meta": index[meta_offset : meta_offset + size],
+            "bias": bias,
+            "residual": residual,
+            "scale": scale,
+            "out_features": out_features,
+            "padded_out": padded_out,
+            "padded_in": padded_in,
+            "act": structs.enum("Act")[act],
+        }
+        return self.run(kernels, fields, x)
+
+    def lane_linear(self, kernels, x, values, index, offsets, n, most, bias, residual, *rest):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+        out_features, act = rest
+        masks, table = offsets
+        fields = {
+            "values": values,
+            "masks": index[masks:],
+            "starts": index[table:masks] if table else None,
+            "n": n,
+            "most": most,
+            "bias": bias,
+            "residual": residual,
+            "out_features": out_features,
+            "act": structs.enum("Act")[act],
+        }
+        return self.run(kernels, fields, x)
+
+
+@pytest.fixture
+def bound(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bound]:
+    found = Bound(emulator)
+    table = _library.parsed(emulator.c.secateur_cuda_kernels().decode())
+    monkeypatch.setattr(_library, "kernels", lambda: table)
+    monkeypatch.setattr(gpus, "of", lambda _: gpus.KNOWN[0])
+    for cached in (_library.family, _library.named):
+        cached.cache_clear()
+    ops = torch.library.Library("secateur", "IMPL")
+    ops.impl("cuda_nm_linear", found.nm_linear, "CPU")
+    ops.impl("cuda_lane_linear", found.lane_linear, "CPU")
+    yield found
+    ops._destroy()
+    for cached in (_library.family, _library.named):
+        cached.cache_clear()
+
+
+def family(name: str, bound: Bound) -> tuple[Kernel, ...]:
+    kernels = _library.family(*FAMILIES[name])
+    if not kernels:
+        pytest.skip(f"there is no kernel of the family {FAMILIES[name]} yet")
+    return kernels
+
+
+def test_every_candidate_of_ours_has_its_family() -> None:
+    ours = {
+        name
+        for name in CANDIDATES.names()
+        if CANDIDATES.get(name).missing.__class__.__name__ == "partial"
+    }
+    assert ours == set(FAMILIES)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("dtype", list(_TYPES), ids=str)
+def test_a_packed_weight_reaches_every_kernel_rightly(
+    bound: Bound, name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candidate = CANDIDATES.get(name)
+    for kernel in family(name, bound):
+        if _TYPES[dtype] not in kernel.types:
+            continue
+        monkeypatch.setattr(_library, "named", lambda *_, only=kernel.name: only)
+        for shape, rows in (((64, 64), 1), ((33, 72), 9), ((40, 200), 16)):
+            made = checks.case(candidate.format, shape, rows, CPU, dtype)
+            checks.judge.exact_truth(candidate.run(made.operands), made.truth())
+        assert bound.ran[-1] == kernel.name
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_a_candidate_fuses_and_where_x_begins(bound: Bound, name: str) -> None:
+    candidate = CANDIDATES.get(name)
+    if all(kernel.name.endswith("_simple") for kernel in family(name, bound)):
+        pytest.skip("the plain kernel fuses nothing")
+    made = checks.case(candidate.format, (33, 72), 5, CPU, act="relu", residual=True)
+    checks.judge.exact_truth(candidate.run(made.operands), made.truth())
+    checks.strided(candidate, gpus.KNOWN[0], CPU)
+    checks.infinite(candidate, gpus.KNOWN[0], CPU)
