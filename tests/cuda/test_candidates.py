@@ -102,14 +102,15 @@ def bound(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bound
     table = _library.parsed(emulator.c.secateur_cuda_kernels().decode())
     monkeypatch.setattr(_library, "kernels", lambda: table)
     monkeypatch.setattr(gpus, "of", lambda _: gpus.KNOWN[0])
-    for cached in (_library.family, _library.named):
+    caches = (_library.family, _library.named)
+    for cached in caches:
         cached.cache_clear()
     ops = torch.library.Library("secateur", "IMPL")
     ops.impl("cuda_nm_linear", found.nm_linear, "CPU")
     ops.impl("cuda_lane_linear", found.lane_linear, "CPU")
     yield found
     ops._destroy()
-    for cached in (_library.family, _library.named):
+    for cached in caches:
         cached.cache_clear()
 
 
