@@ -53,6 +53,7 @@ class Emulator(Library):
         super().__init__(path)
         c = self.c
         c.secateur_emu_begin.argtypes = [ctypes.c_uint64, ctypes.c_int]
+        c.secateur_emu_multiprocessors.argtypes = [ctypes.c_int]
         c.secateur_emu_buffer.restype = ctypes.c_uint64
         c.secateur_emu_buffer.argtypes = [
             ctypes.c_char_p,
@@ -75,6 +76,7 @@ class Emulator(Library):
         resident: int = 1,
         counted: Collection[str] = (),
         times: int = 1,
+        multiprocessors: int = 108,
     ) -> Outcome:
         """Run kernel `name`, and return what it did; its outputs are written in place.
 
@@ -87,6 +89,7 @@ class Emulator(Library):
             resident: blocks that run interleaved.
             counted: tensors of which reads of each byte are counted.
             times: launches, one after the other, on the same buffers.
+            multiprocessors: how many the kernel is told that the GPU has.
 
         Raises:
             ValueError: if the kernel refuses, with its reason.
@@ -96,6 +99,7 @@ class Emulator(Library):
         unknown = set(fields) - {field for field, *_ in struct._fields_}
         assert not unknown, f"{struct.__name__} has no {sorted(unknown)}"
         self.c.secateur_emu_begin(seed, resident)
+        self.c.secateur_emu_multiprocessors(multiprocessors)
         tensors: dict[str, Tensor] = {}
         args = struct()
 
