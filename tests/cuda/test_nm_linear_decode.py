@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -60,48 +61,34 @@ def whole(rows: int, out: int, in_: int, kind: str = "f16", seed: int = 0) -> La
 
 
 def launch(
-    emulator: Emulator,
-    layer: Layer,
-    *,
-    split: int = 0,
-    seed: int = 0,
-    resident: int = 1,
-    counted: tuple[str, ...] = (),
-    times: int = 1,
-    multiprocessors: int = MANY,
+    emulator: Emulator, layer: Layer, *, split: int = 0, multiprocessors: int = MANY, **how: Any
 ) -> tuple[Tensor, Outcome]:
     x = layer.x
     values, meta = fragment24.pack(layer.weight)
     out = len(layer.weight)
     y = poisoned(len(x), out, dtype=torch.float32 if layer.kind == "i8" else x.dtype)
-    outcome = emulator.launch(
-        NAME,
-        {
-            "values": values,
-            "meta": meta,
-            "x": x,
-            "y": y,
-            "bias": layer.bias,
-            "residual": layer.residual,
-            "scale": layer.scale,
-            "x_scale": layer.x_scale,
-            "rows": len(x),
-            "in_features": x.shape[1],
-            "out_features": out,
-            "padded_in": values.shape[1] * (64 if layer.kind == "i8" else 32),
-            "padded_out": 32 * len(values),
-            "x_stride": x.stride(0),
-            "y_stride": y.stride(0),
-            "type": structs.enum("Type")[layer.kind],
-            "act": structs.enum("Act")[layer.act],
-            "split": split,
-        },
-        seed=seed,
-        resident=resident,
-        counted=counted,
-        times=times,
-        multiprocessors=multiprocessors,
-    )
+    fields = {
+        "values": values,
+        "meta": meta,
+        "x": x,
+        "y": y,
+        "bias": layer.bias,
+        "residual": layer.residual,
+        "scale": layer.scale,
+        "x_scale": layer.x_scale,
+        "rows": len(x),
+        "in_features": x.shape[1],
+        "out_features": out,
+        "padded_in": values.shape[1] * (64 if layer.kind == "i8" else 32),
+        "padded_out": 32 * len(values),
+        "x_stride": x.stride(0),
+        "y_stride": y.stride(0),
+        "type": structs.enum("Type")[layer.kind],
+        "act": structs.enum("Act")[layer.act],
+        "split": split,
+    }
+    with emulator.of_size(multiprocessors):
+        outcome = emulator.launch(NAME, fields, **how)
     return y, outcome
 
 
@@ -221,7 +208,9 @@ def test_a_lane_loads_its_operands_in_one_piece(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize(("in_", "offset", "gap"), [(172, 1, 3), (100, 3, 4), (128, 0, 8), (96, 2, 0)])
+@pytest.mark.parametrize(
+    ("in_", "offset", "gap"), [(172, 1, 3), (100, 3, 4), (128, 0, 8), (96, 2, 0)]
+)
 def test_rows_of_x_may_lie_anywhere(
     emulator: Emulator, kind: str, in_: int, offset: int, gap: int
 ) -> None:
@@ -282,9 +271,7 @@ def test_nothing_to_sum_is_no_error(emulator: Emulator, rows: int, out: int, in_
         fields = {"rows": rows, "out_features": out, "padded_out": 32, "y_stride": out}
         y = poisoned(rows, out, dtype=torch.float16)
         kind = structs.enum("Type")["f16"]
-        emulator.launch(
-            NAME, {**fields, "type": kind, "y": y, "bias": layer.bias}, multiprocessors=3
-        ).clean()
+        emulator.launch(NAME, {**fields, "type": kind, "y": y, "bias": layer.bias}).clean()
         assert layer.bias is not None
         judge.exact(y, layer.bias.half().expand(rows, out))
     else:

@@ -13,6 +13,7 @@ namespace {
 using namespace secateur;
 using cuda::DecodePlan;
 using cuda::NmLinearArgs;
+using decode::kChunks;
 using decode::Words;
 using ptx::Shared;
 
@@ -56,7 +57,8 @@ struct Tile {
   typename Of<T>::Meta meta;
 };
 
-// What a warp reads of the weight: tiles part, part + parts, ... of its block's.
+// What a warp reads of the weight, one after the other: tiles part, part + parts, ... of its
+// block's.
 template <class T>
 struct Stream {
   const Words* values;
@@ -72,11 +74,12 @@ struct Stream {
     meta = p.meta + tile * 32 + ptx::lane();
     count = band < p.bands && part < tiles ? (tiles - part + parts - 1) / parts : 0;
   }
-  __device__ __forceinline__ void fetch(int i, Tile<T>& tile) const {
-    const int at = i * parts * 32;
+  __device__ __forceinline__ void fetch(Tile<T>& tile) {
 #pragma unroll
-    for (int h = 0; h < kHalves; ++h) tile.half[h] = ptx::load_once(values + kHalves * at + 32 * h);
-    tile.meta = ptx::load_once(meta + at);
+    for (int h = 0; h < kHalves; ++h) tile.half[h] = ptx::load_once(values + 32 * h);
+    tile.meta = ptx::load_once(meta);
+    values += parts * (kHalves * 32);
+    meta += parts * 32;
   }
 };
 
@@ -85,12 +88,30 @@ struct Sums {
   typename Of<T>::Sum v[kHalves][kRowTiles][4];
 };
 
+// Where a lane finds its fragments of x, tile after tile of its warp.
+template <int kRowTiles>
+struct Rows {
+  Shared<Words> at[kRowTiles];
+  int step;
+
+  __device__ __forceinline__ Rows(int rows, int part, int parts) : step(parts * rows * kChunks) {
+#pragma unroll
+    for (int j = 0; j < kRowTiles; ++j) {
+      // Lanes of rows that x has not read the last one's: their sums are nobody's.
+      const int row = j * kRowsOfMma + ptx::lane() / 4;
+      at[j] = ptx::shared<Words>() + (part * rows + (row < rows ? row : rows - 1)) * kChunks +
+              ptx::lane() % 4;
+    }
+  }
+};
+
 template <class T, int kRowTiles>
-__device__ __forceinline__ void multiply(const Tile<T>& tile, const Shared<Words> (&x)[kRowTiles],
-                                         int offset, Sums<T, kRowTiles>& sums) {
+__device__ __forceinline__ void multiply(const Tile<T>& tile, Rows<kRowTiles>& x,
+                                         Sums<T, kRowTiles>& sums) {
 #pragma unroll
   for (int j = 0; j < kRowTiles; ++j) {
-    const Words b = ptx::load(x[j] + offset);
+    const Words b = ptx::load(x.at[j]);
+    x.at[j] = x.at[j] + x.step;
     if constexpr (Of<T>::kInt8) {
       ptx::mma_sp<T, 0>(sums.v[0][j], tile.half[0].v, b.v, tile.meta[0]);
       ptx::mma_sp<T, 0>(sums.v[1][j], tile.half[1].v, b.v, tile.meta[1]);
@@ -101,23 +122,39 @@ __device__ __forceinline__ void multiply(const Tile<T>& tile, const Shared<Words
   }
 }
 
-// Every tile is loaded kDepth tiles before it is needed, into the registers of the one just used.
+// A piece of x, the warp's tiles i .. end - 1. Each tile is loaded kDepth tiles before it is
+// needed, into the registers of the one just used. The first loop has no branches: behind one,
+// ptxas lets every load wait for all others.
+template <class T, int kRowTiles>
+__device__ __forceinline__ void sum_piece(Stream<T>& stream, Tile<T> (&ring)[kDepth], int i,
+                                          int end, Rows<kRowTiles> x, Sums<T, kRowTiles>& sums) {
+#pragma unroll 1
+  for (; i + kDepth <= end && i + 2 * kDepth <= stream.count; i += kDepth) {
+#pragma unroll
+    for (int d = 0; d < kDepth; ++d) {
+      multiply(ring[d], x, sums);
+      stream.fetch(ring[d]);
+    }
+  }
+#pragma unroll 1
+  for (; i < end; i += kDepth) {
+#pragma unroll
+    for (int d = 0; d < kDepth; ++d) {
+      if (i + d < end) multiply(ring[d], x, sums);
+      if (i + d + kDepth < stream.count) stream.fetch(ring[d]);
+    }
+  }
+}
+
 template <class T, int kRowTiles>
 __device__ __forceinline__ void sum_up(const Problem<T>& p, int first, int tiles,
                                        Sums<T, kRowTiles>& sums) {
-  const Stream<T> stream(p, first, tiles);
+  Stream<T> stream(p, first, tiles);
   Tile<T> ring[kDepth];
 #pragma unroll
   for (int d = 0; d < kDepth; ++d)
-    if (d < stream.count) stream.fetch(d, ring[d]);
-  // Lanes of rows that x has not read the last one's: their sums are nobody's.
-  Shared<Words> x[kRowTiles];
-#pragma unroll
-  for (int j = 0; j < kRowTiles; ++j) {
-    const int row = j * kRowsOfMma + ptx::lane() / 4;
-    x[j] = ptx::shared<Words>() + (row < p.x.rows ? row : p.x.rows - 1) * 4 + ptx::lane() % 4;
-  }
-  const int chunks = p.x.rows * decode::kChunks;  // of a tile
+    if (d < stream.count) stream.fetch(ring[d]);
+  const Rows<kRowTiles> x(p.x.rows, stream.part, stream.parts);
 #pragma unroll 1
   for (int piece = 0; piece < tiles; piece += p.piece_tiles) {
     const int here = tiles - piece < p.piece_tiles ? tiles - piece : p.piece_tiles;
@@ -126,17 +163,7 @@ __device__ __forceinline__ void sum_up(const Problem<T>& p, int first, int tiles
     ptx::barrier();
     const int begin = piece / stream.parts;
     const int end = here == p.piece_tiles ? begin + here / stream.parts : stream.count;
-    int offset = stream.part * chunks;
-#pragma unroll 1
-    for (int i = begin; i < end; i += kDepth) {
-#pragma unroll
-      for (int d = 0; d < kDepth; ++d)
-        if (i + d < stream.count) {
-          multiply(ring[d], x, offset, sums);
-          offset += stream.parts * chunks;
-          if (i + d + kDepth < stream.count) stream.fetch(i + d + kDepth, ring[d]);
-        }
-    }
+    sum_piece(stream, ring, begin, end, x, sums);
   }
 }
 
@@ -178,20 +205,20 @@ __device__ __forceinline__ void finish(const Problem<T>& p, int row, std::int64_
 template <class T>
 __device__ __forceinline__ bool comes_last(const Problem<T>& p) {
   const Shared<std::uint32_t> flag = ptx::shared<std::uint32_t>() + p.shared_words;
-  ptx::fence();
   ptx::barrier();
   if (ptx::thread() == 0) {
     const auto others = static_cast<std::uint32_t>(p.split - 1);
+    ptx::fence();  // for the whole block: the barriers before and behind make it theirs
     const bool last = ptx::atomic_inc(p.counters + ptx::block_index().x, others) == others;
+    ptx::fence();
     ptx::store(flag, last ? 1U : 0U);
   }
   ptx::barrier();
-  ptx::fence();
   return ptx::load(flag) != 0;
 }
 
 template <class T, int kRowTiles>
-__global__ void __launch_bounds__(kThreads, kBlocks) product(Problem<T> p) {
+__device__ __forceinline__ void product(const Problem<T>& p) {
   using Sum = typename Of<T>::Sum;
   const int first = static_cast<int>(ptx::block_index().y) * p.block_tiles;
   const int left = p.tiles - first;
@@ -228,6 +255,15 @@ __global__ void __launch_bounds__(kThreads, kBlocks) product(Problem<T> p) {
     for (int s = 0; s < p.split; ++s) sum += ptx::load_cg(from + s * part);
     finish(p, row, out, sum);
   }
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads, kBlocks) eight_rows(Problem<T> p) {
+  product<T, 1>(p);
+}
+template <class T>
+__global__ void __launch_bounds__(kThreads, kBlocks) sixteen_rows(Problem<T> p) {
+  product<T, 2>(p);
 }
 
 template <class T>
@@ -297,24 +333,21 @@ Problem<T> problem_of(const NmLinearArgs& args, const DecodePlan& plan) {
   return p;
 }
 
-template <class T, int kRowTiles>
+template <class T>
 int start(const NmLinearArgs& args, void* stream) {
+  const bool few = args.rows <= kRowsOfMma;
   const DecodePlan plan = plan_of<T>(args);
   Problem<T> p = problem_of<T>(args, plan);
   const int staged = p.block_tiles < p.piece_tiles ? p.block_tiles : p.piece_tiles;
   const int x_words = staged * p.x.rows * (cuda::kTileBytes / decode::kWordBytes);
-  const int sum_words = kWarps * kWarpSums<kRowTiles>;
+  const int sum_words = kWarps * (few ? kWarpSums<1> : kWarpSums<2>);
   p.shared_words = x_words > sum_words ? x_words : sum_words;
-  const ptx::Dim3 grid = {static_cast<unsigned>(plan.columns), static_cast<unsigned>(plan.split),
-                          1};
   // Behind x or the sums, the flag of comes_last().
   const int shared_bytes = (p.shared_words + 1) * decode::kWordBytes;
-  return ptx::launch(product<T, kRowTiles>, grid, {kThreads, 1, 1}, shared_bytes, stream, p);
-}
-
-template <class T>
-int start(const NmLinearArgs& args, void* stream) {
-  return args.rows <= kRowsOfMma ? start<T, 1>(args, stream) : start<T, 2>(args, stream);
+  const ptx::Dim3 grid = {static_cast<unsigned>(plan.columns), static_cast<unsigned>(plan.split),
+                          1};
+  return ptx::launch(few ? eight_rows<T> : sixteen_rows<T>, grid, {kThreads, 1, 1}, shared_bytes,
+                     stream, p);
 }
 
 int run(const NmLinearArgs& args, void* stream) {

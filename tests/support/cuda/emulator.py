@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Emulator(Library):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._multiprocessors = 108
         c = self.c
         c.secateur_emu_begin.argtypes = [ctypes.c_uint64, ctypes.c_int]
         c.secateur_emu_multiprocessors.argtypes = [ctypes.c_int]
@@ -67,6 +69,15 @@ class Emulator(Library):
         c.secateur_emu_reads.argtypes = [ctypes.c_char_p]
         c.secateur_emu_report.restype = ctypes.c_char_p
 
+    @contextlib.contextmanager
+    def of_size(self, multiprocessors: int) -> Iterator[None]:
+        """Launch on a GPU of so many multiprocessors, inside."""
+        before, self._multiprocessors = self._multiprocessors, multiprocessors
+        try:
+            yield
+        finally:
+            self._multiprocessors = before
+
     def launch(
         self,
         name: str,
@@ -76,7 +87,6 @@ class Emulator(Library):
         resident: int = 1,
         counted: Collection[str] = (),
         times: int = 1,
-        multiprocessors: int = 108,
     ) -> Outcome:
         """Run kernel `name`, and return what it did; its outputs are written in place.
 
@@ -89,7 +99,6 @@ class Emulator(Library):
             resident: blocks that run interleaved.
             counted: tensors of which reads of each byte are counted.
             times: launches, one after the other, on the same buffers.
-            multiprocessors: how many the kernel is told that the GPU has.
 
         Raises:
             ValueError: if the kernel refuses, with its reason.
@@ -99,7 +108,7 @@ class Emulator(Library):
         unknown = set(fields) - {field for field, *_ in struct._fields_}
         assert not unknown, f"{struct.__name__} has no {sorted(unknown)}"
         self.c.secateur_emu_begin(seed, resident)
-        self.c.secateur_emu_multiprocessors(multiprocessors)
+        self.c.secateur_emu_multiprocessors(self._multiprocessors)
         tensors: dict[str, Tensor] = {}
         args = struct()
 
