@@ -1,5 +1,5 @@
-// How nm_linear_decode shares a weight out to a GPU: the plan whose busiest multiprocessor moves
-// the fewest bytes. Numbers only; the figures of time in it are predicted, not measured.
+// How nm_linear_decode shares a weight out to a GPU: the plan that takes the least, by a model in
+// bytes. Numbers only; its figures of time are predicted, not measured.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,8 @@ struct DecodePlan {
 constexpr std::int64_t quotient_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // What a multiprocessor could have read while a block begins and ends, and while the sums of a
-// split wait for each other: a third of a microsecond, and one, of an H100's 25 KB in each.
+// split wait for each other: a third of a microsecond, and one, at an H100's share of 25 KB in
+// each.
 constexpr std::int64_t kBlockCost = 8 << 10, kSplitCost = 24 << 10;
 
 // The plan with so many bands and about so much split; no block is without tiles.
@@ -46,18 +47,21 @@ constexpr DecodePlan decode_plan_of(const DecodeProblem& p, int bands, int split
   return plan;
 }
 
-// Bytes of the busiest multiprocessor, and what it misses meanwhile. A warp without a tile counts
-// as one with: the others do not go faster for it.
+// What a plan takes, in bytes that a multiprocessor reads meanwhile while all do. Either the memory
+// is what is waited for, or the multiprocessor that has most to do: with one block, which has 37 KB
+// under way, it reads a quarter faster than its share, with more of them twice as fast. A warp
+// without a tile counts as one with: the others do not go faster for it.
 constexpr std::int64_t decode_cost(const DecodeProblem& p, const DecodePlan& plan,
                                    int multiprocessors) {
   const std::int64_t weight = quotient_up(plan.tiles, plan.parts()) * kDecodeWarps * p.weight_bytes;
   const std::int64_t x = plan.tiles * kTileBytes * p.rows;
-  const std::int64_t sums = std::int64_t{plan.bands} * kBandOut * p.rows * 4;  // of a block
-  const std::int64_t split = plan.split > 1 ? 2 * sums : 0;
-  const std::int64_t blocks = quotient_up(plan.blocks(), multiprocessors);
-  const std::int64_t all = blocks * (weight + x + split + kBlockCost);
-  // One block has 37 KB under way, which is too little where memory is fastest.
-  return (blocks == 1 ? all + all / 4 : all) + (plan.split > 1 ? kSplitCost : 0);
+  const std::int64_t sums = std::int64_t{plan.bands} * kBandOut * p.rows * 4;
+  const bool split = plan.split > 1;
+  const std::int64_t block = weight + x + (split ? 2 * sums : 0) + kBlockCost;
+  const std::int64_t all = plan.blocks() * block / multiprocessors;
+  const std::int64_t most = quotient_up(plan.blocks(), multiprocessors);
+  const std::int64_t busiest = most == 1 ? block * 4 / 5 : most * block / 2;
+  return (all > busiest ? all : busiest) + (split ? kSplitCost : 0);
 }
 
 // `split`: wanted parts of the columns, or 0.

@@ -11,17 +11,18 @@ from torch import Tensor
 from tests.support.cuda import torch24
 
 
-def pack(weight: Tensor) -> tuple[Tensor, Tensor]:
+def pack(weight: Tensor, in_multiple: int = 64) -> tuple[Tensor, Tensor]:
     """Return values [out / 32, tiles, 2, 32, n] and metadata of a weight that is 2:4.
 
     n is 8, of int8 16; the metadata are int32, [out / 32, tiles, 32], of int8 [out / 32, tiles, 32,
-    2]. Rows are padded to 32 and columns to 32, of int8 64.
+    2]. Rows are padded to 32.
 
     Args:
         weight: [out, in]: float16, bfloat16 or int8, at most two of every four not zero.
+        in_multiple: what its columns are padded to; at least 32, of int8 64.
     """
     int8 = weight.dtype == torch.int8
-    values, meta = torch24.pack(weight, 32, 64 if int8 else 32)
+    values, meta = torch24.pack(weight, 32, in_multiple)
     words = meta.contiguous().view(torch.int32).flatten()
     rows, kept = values.shape
     of_tile, of_register = (32, 4) if int8 else (16, 2)
