@@ -15,6 +15,11 @@ SECATEUR_CUDA_EXPORT void secateur_emu_begin(std::uint64_t seed, int resident) {
   emu::machine().options = {seed, resident};
 }
 
+// How many multiprocessors a kernel sees from now on, until the next begin.
+SECATEUR_CUDA_EXPORT void secateur_emu_multiprocessors(int count) {
+  emu::machine().options.multiprocessors = count;
+}
+
 // The device address of host memory. `use`: 0 read, 1 write, 2 both; `shift`: bytes from a multiple
 // of 256 at which it begins; `count`: whether reads of each byte are counted.
 SECATEUR_CUDA_EXPORT std::uint64_t secateur_emu_buffer(const char* name, void* bytes,

@@ -10,4 +10,6 @@ int launch(void (*kernel)(P...), Dim3 grid, Dim3 block, int shared_bytes, void*,
   return emu::machine().run(grid, block, shared_bytes, [=] { kernel(args...); });
 }
 
+inline int multiprocessors() { return emu::machine().options.multiprocessors; }
+
 }  // namespace secateur::ptx

@@ -27,6 +27,7 @@ constexpr int kWarp = 32;
 struct Options {
   std::uint64_t seed = 0;  // of the order in which threads run; 0: as they come
   int resident = 1;        // blocks that run interleaved
+  int multiprocessors = 108;
 };
 
 // One cp.async that is under way.

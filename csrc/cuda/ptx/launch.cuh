@@ -1,4 +1,4 @@
-// Starting a kernel.
+// Starting a kernel, and how large the GPU is that it starts on.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -20,6 +20,14 @@ int launch(void (*kernel)(P...), Dim3 grid, Dim3 block, int shared_bytes, void* 
   kernel<<<dim3(grid.x, grid.y, grid.z), dim3(block.x, block.y, block.z),
            static_cast<std::size_t>(shared_bytes), static_cast<cudaStream_t>(stream)>>>(args...);
   return cudaGetLastError();
+}
+
+// Multiprocessors of the current device; 0 where there is none.
+inline int multiprocessors() {
+  int device = 0, count = 0;
+  if (cudaGetDevice(&device) != cudaSuccess) return 0;
+  const cudaError_t error = cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+  return error == cudaSuccess ? count : 0;
 }
 
 }  // namespace secateur::ptx

@@ -53,19 +53,69 @@ def resources() -> list[Resources]:
     return sorted(found)
 
 
+@dataclass(frozen=True)
+class Instruction:
+    """One machine instruction.
+
+    Args:
+        address: in its function, bytes.
+        opcode: with its modifiers, LDG.E.128.
+        branch: the address that it may go to, or -1.
+        sets: the scoreboard, 0 to 5, that is raised until its result is there; 7 is none.
+        waits: scoreboards that have to be down before it is issued, one bit each.
+    """
+
+    address: int
+    opcode: str
+    branch: int
+    sets: int
+    waits: int
+
+
 def instructions(path: Path) -> dict[tuple[int, str], list[str]]:
     """Return the machine instructions of an object: (sm, function) -> opcodes, in order."""
-    found: dict[tuple[int, str], list[str]] = {}
+    return {key: [i.opcode for i in found] for key, found in code(path).items()}
+
+
+def code(path: Path) -> dict[tuple[int, str], list[Instruction]]:
+    """Return the same with what is known of each instruction.
+
+    Scoreboards are in the upper half of an instruction's 128 bits; where, is from Jia et al.,
+    "Dissecting the NVIDIA Volta GPU Architecture via Microbenchmarking" (2018), and still so.
+    """
+    found: dict[tuple[int, str], list[Instruction]] = {}
     sm = 0
-    current: list[str] = []
-    for line in _cuobjdump("-sass", path).splitlines():
+    current: list[Instruction] = []
+    lines = iter(_cuobjdump("-sass", path).splitlines())
+    for line in lines:
         if match := re.search(r"arch = sm_(\d+)", line):
             sm = int(match[1])
         elif match := re.search(r"Function : (\S+)", line):
             current = found.setdefault((sm, plain_name(match[1])), [])
-        elif match := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)", line):
-            current.append(match[1])
+        elif match := _INSTRUCTION.match(line):
+            target = re.search(r"\bBRA\b.*?(0x[0-9a-f]+)", line)
+            upper = re.search(r"/\* (0x[0-9a-f]+) \*/", next(lines))
+            assert upper, f"no upper half behind {line!r}"
+            control = int(upper[1], 16) >> 41
+            branch = int(target[1], 16) if target else -1
+            at = Instruction(
+                int(match[1], 16), match[2], branch, control >> 5 & 7, control >> 11 & 63
+            )
+            current.append(at)
     return found
+
+
+_INSTRUCTION = re.compile(r"\s+/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)")
+
+
+def innermost_loops(function: list[Instruction]) -> list[list[Instruction]]:
+    """Return the loops of a function that have no other inside."""
+    spans = [(i.branch, i.address) for i in function if 0 <= i.branch < i.address]
+    return [
+        [i for i in function if begin <= i.address <= end]
+        for begin, end in spans
+        if not any(begin <= b and e <= end for b, e in spans if (b, e) != (begin, end))
+    ]
 
 
 def plain_name(mangled: str) -> str:

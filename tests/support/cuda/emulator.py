@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,10 @@ class Emulator(Library):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._multiprocessors = 108
         c = self.c
         c.secateur_emu_begin.argtypes = [ctypes.c_uint64, ctypes.c_int]
+        c.secateur_emu_multiprocessors.argtypes = [ctypes.c_int]
         c.secateur_emu_buffer.restype = ctypes.c_uint64
         c.secateur_emu_buffer.argtypes = [
             ctypes.c_char_p,
@@ -65,6 +68,15 @@ class Emulator(Library):
         c.secateur_emu_reads.restype = ctypes.POINTER(ctypes.c_uint16)
         c.secateur_emu_reads.argtypes = [ctypes.c_char_p]
         c.secateur_emu_report.restype = ctypes.c_char_p
+
+    @contextlib.contextmanager
+    def of_size(self, multiprocessors: int) -> Iterator[None]:
+        """Launch on a GPU of so many multiprocessors, inside."""
+        before, self._multiprocessors = self._multiprocessors, multiprocessors
+        try:
+            yield
+        finally:
+            self._multiprocessors = before
 
     def launch(
         self,
@@ -96,6 +108,7 @@ class Emulator(Library):
         unknown = set(fields) - {field for field, *_ in struct._fields_}
         assert not unknown, f"{struct.__name__} has no {sorted(unknown)}"
         self.c.secateur_emu_begin(seed, resident)
+        self.c.secateur_emu_multiprocessors(self._multiprocessors)
         tensors: dict[str, Tensor] = {}
         args = struct()
 
