@@ -12,12 +12,13 @@ using cuda::LaneLinearArgs;
 
 struct Block {
   static constexpr int kStages = 3, kWarps = 4, kThreads = 32 * kWarps;
-  static constexpr int kPerSm = 4;                     // blocks that registers leave room for
-  static constexpr int kTileOut = 16;                  // of a warp
-  static constexpr int kOut = kTileOut * kWarps;       // of a block
-  static constexpr int kMostRows = 64, kChunk = 8;     // elements of 16 bytes
-  static constexpr int kMostValues = kTileOut * 64;    // of a tile of lb32 with nothing pruned
-  static constexpr int kMostKept = 24;                 // of 32, in n32: what shared memory holds
+  static constexpr int kTileOut = 16;                // of a warp
+  static constexpr int kOut = kTileOut * kWarps;     // of a block
+  static constexpr int kMostRows = 64, kChunk = 8;   // elements of 16 bytes
+  static constexpr int kMostValues = kTileOut * 64;  // of a tile of lb32 with nothing pruned
+  static constexpr int kMostKept = 24;               // of 32, in n32: what shared memory holds
+  // Blocks of a multiprocessor that registers leave room for; the sums of 64 rows take 32 each.
+  static constexpr int per_sm(int rows) { return rows < 64 ? 4 : 3; }
   static constexpr std::int64_t kCounterBytes = 4096;  // of the workspace: a counter a tile of y
 };
 

@@ -90,7 +90,7 @@ __device__ __forceinline__ void walk(const Problem<T>& p, const Sums<kRows>& whe
 }
 
 template <class T, class Reader, int kRows>
-__global__ void __launch_bounds__(Block::kThreads, Block::kPerSm) product(Problem<T> p) {
+__global__ void __launch_bounds__(Block::kThreads, Block::per_sm(kRows)) product(Problem<T> p) {
   const Sums<kRows> where = {ptx::shared<float>(), std::int64_t{ptx::block_index().y} * Block::kOut,
                              std::int64_t{ptx::block_index().x} * kRows};
   const int first = static_cast<int>(ptx::block_index().z) * p.steps_each;

@@ -55,6 +55,7 @@ struct DenseTile {
       if (left >= kChunk)
         ptx::store_once(reinterpret_cast<Chunk*>(to), ptx::load(from.template as<Chunk>()));
       else
+#pragma unroll 1
         for (int j = 0; j < left; ++j)
           ptx::store_once(to + j, ptx::load(from.template as<Element>() + j));
     }
