@@ -84,12 +84,18 @@ void count_sectors(const Group& group, bool loads) {
   (loads ? total.load_sectors_ideal : total.store_sectors_ideal) += (bytes + kSector - 1) / kSector;
 }
 
+// Lanes whose predicate is off ask for nothing; where all are, the instruction is still issued.
+void count_shared_load(Group group, Counters& c) {
+  ++c.lds;
+  std::erase_if(group, [](const Access* a) { return a->bytes == 0; });
+  if (!group.empty()) count_wavefronts(group, c.lds_wavefronts, c.lds_wavefronts_ideal);
+}
+
 void count(const Group& group) {
   Counters& c = report().counters;
   switch (group.front()->kind) {
     case Kind::load_shared:
-      ++c.lds;
-      return count_wavefronts(group, c.lds_wavefronts, c.lds_wavefronts_ideal);
+      return count_shared_load(group, c);
     case Kind::store_shared:
       ++c.sts;
       return count_wavefronts(group, c.sts_wavefronts, c.sts_wavefronts_ideal);

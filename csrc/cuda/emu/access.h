@@ -22,7 +22,7 @@ enum class Kind : std::uint8_t {
 struct Access {
   Where where;  // with the how-maniest-th of a lane there, what makes lanes one instruction
   std::uint64_t address;
-  int bytes;
+  int bytes;  // 0: the lane's predicate was off
   Kind kind;
 };
 

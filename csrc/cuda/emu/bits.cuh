@@ -17,6 +17,7 @@ inline int popc(std::uint64_t bits) {
   return std::popcount(bits);
 }
 inline int clz(std::uint32_t bits) { return std::countl_zero(bits); }
+inline int highest(std::uint32_t bits) { return 31 - clz(bits); }
 inline int ffs(std::uint32_t bits) { return bits == 0 ? 0 : std::countr_zero(bits) + 1; }
 
 inline std::uint32_t byte_perm(std::uint32_t a, std::uint32_t b, std::uint32_t select) {

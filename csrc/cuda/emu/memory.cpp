@@ -30,6 +30,10 @@ void store_global(void* to, const void* from, int bytes, const Where& where) {
   if (found != nullptr) copy(found, from, bytes);
 }
 
+void load_nothing(std::uint32_t from, const Where& where) {
+  log(from, 0, Kind::load_shared, where);
+}
+
 void load_shared(std::uint32_t from, void* to, int bytes, const Where& where) {
   log(from, bytes, Kind::load_shared, where);
   copy(to, self().block->shared.read(from, bytes, where), bytes);

@@ -43,6 +43,19 @@ T load(Shared<T> pointer, const Where& where = Where::current()) {
 }
 
 template <class T>
+std::uint32_t take_if(Shared<T>& next, std::uint32_t wanted,
+                      const Where& where = Where::current()) {
+  static_assert(sizeof(T) == 2, "take_if moves 2 bytes");
+  if (wanted == 0) {
+    emu::load_nothing(next.address, where);
+    return 0;
+  }
+  const T value = load(next, where);
+  next = next + 1;
+  return bits_as<std::uint16_t>(value);
+}
+
+template <class T>
 void store(T* pointer, std::type_identity_t<T> value, const Where& where = Where::current()) {
   check_width<T>();
   emu::store_global(pointer, &value, sizeof value, where);

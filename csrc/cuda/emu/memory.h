@@ -9,6 +9,8 @@ namespace secateur::emu {
 // What cannot be read is read as all ones, NaN in every type of float; such a store is dropped.
 void load_global(const void* from, void* to, int bytes, const Where& where);
 void store_global(void* to, const void* from, int bytes, const Where& where);
+// This lane's part in a warp's load_shared that its predicate keeps it from.
+void load_nothing(std::uint32_t from, const Where& where);
 void load_shared(std::uint32_t from, void* to, int bytes, const Where& where);
 void store_shared(std::uint32_t to, const void* from, int bytes, const Where& where);
 

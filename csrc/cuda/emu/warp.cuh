@@ -32,6 +32,12 @@ SECATEUR_SHUFFLE(shfl_down, unsigned, down)
 SECATEUR_SHUFFLE(shfl_xor, int, exclusive_or)
 #undef SECATEUR_SHUFFLE
 
+inline int add_up(int value, unsigned delta, const emu::Where& where = emu::Where::current()) {
+  const int below = shfl_up(value, delta, kFullMask, where);
+  const bool there = (emu::self().index & 31) >= static_cast<int>(delta);
+  return there ? value + below : value;
+}
+
 inline unsigned ballot(bool vote, unsigned mask = kFullMask,
                        const emu::Where& where = emu::Where::current()) {
   return emu::vote("ballot", vote, mask, where);

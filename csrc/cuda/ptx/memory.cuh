@@ -99,6 +99,21 @@ SECATEUR_STORE(store, "st.shared", Shared<T>, pointer.address, "r")
 #undef SECATEUR_LOAD
 #undef SECATEUR_STORE
 
+// The two bytes at `next`, and `next` to those behind them, where `wanted` is not 0; elsewhere
+// zeros. Two predicated instructions, no branch.
+template <class T>
+__device__ __forceinline__ std::uint32_t take_if(Shared<T>& next, std::uint32_t wanted) {
+  static_assert(sizeof(T) == 2, "take_if moves 2 bytes");
+  std::uint32_t r;
+  asm volatile(
+      "{\n\t.reg .pred p;\n\tsetp.ne.u32 p, %2, 0;\n\tmov.u32 %0, 0;\n\t"
+      "@p ld.shared.u16 %0, [%1];\n\t@p add.u32 %1, %1, 2;\n\t}"
+      : "=&r"(r), "+r"(next.address)
+      : "r"(wanted)
+      : "memory");
+  return r;
+}
+
 // A lock's word: no access of this thread behind it is done before it, in any block's eyes.
 __device__ __forceinline__ std::uint32_t load_acquire(const std::uint32_t* pointer) {
   std::uint32_t r;

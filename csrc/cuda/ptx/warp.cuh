@@ -34,6 +34,15 @@ template <class T>
 __device__ __forceinline__ T shfl_xor(T value, int lanes, unsigned mask = kFullMask) {
   return __shfl_xor_sync(mask, value, lanes);
 }
+// value + that of the lane `delta` below, where there is one: a step of a scan.
+__device__ __forceinline__ int add_up(int value, unsigned delta) {
+  asm volatile(
+      "{\n\t.reg .s32 r;\n\t.reg .pred p;\n\tshfl.sync.up.b32 r|p, %0, %1, 0, 0xffffffff;\n\t"
+      "@p add.s32 %0, %0, r;\n\t}"
+      : "+r"(value)
+      : "r"(delta));
+  return value;
+}
 
 __device__ __forceinline__ unsigned ballot(bool vote, unsigned mask = kFullMask) {
   return __ballot_sync(mask, vote);

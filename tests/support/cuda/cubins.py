@@ -7,6 +7,7 @@ cuobjdump comes with the CUDA toolkit, and with the triton wheel.
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import re
 import shutil
@@ -138,6 +139,6 @@ def _cuobjdump(flag: str, path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(",".join(field.name for field in fields(Resources)) + "\n")
-    for row in resources():
-        sys.stdout.write(",".join(map(str, astuple(row))) + "\n")
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(field.name for field in fields(Resources))
+    table.writerows(astuple(row) for row in resources())

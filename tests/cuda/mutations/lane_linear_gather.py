@@ -1,0 +1,73 @@
+"""Faults of lane_linear_gather, and of what all kernels of lane_linear are made of."""
+
+from tests.support.cuda.mutate import Mutation
+
+PRODUCT = "lane_linear/product.cuh"
+PROBLEM = "lane_linear/problem.cuh"
+LAYOUTS = "lane_linear/layouts.cuh"
+FINISH = "lane_linear/finish.cuh"
+X_TILE = "lane_linear/x_tile.cuh"
+
+MUTATIONS = [
+    Mutation(
+        "waits for one group too few",
+        "ptx::cp_async_wait<Block::kStages - 2>();",
+        "ptx::cp_async_wait<Block::kStages - 1>();",
+        PRODUCT,
+    ),
+    Mutation("no barrier behind the wait", "ptx::barrier();  // the stage has come", "//", PRODUCT),
+    Mutation(
+        "a stage has room for a fixed number of values",
+        "args.most > 0 ? args.most : Block::kMostValues;",
+        "576;",
+        PROBLEM,
+    ),
+    Mutation(
+        "a lane begins behind its own values", "inclusive_sum(kept) - kept)", "inclusive_sum(kept))"
+    ),
+    Mutation("the halves of a register swapped", "0x5410", "0x1054"),
+    Mutation("rows g and g + 8 swapped", "a[i / 4][i % 4] =", "a[i / 4][i % 4 ^ 1] ="),
+    Mutation(
+        "the scan lacks its last step", "delta < 32", "delta < 16", "lane_linear/lane_sum.cuh"
+    ),
+    Mutation("no swizzle: banks conflict", "(chunk ^ (row & 7)) * 16", "chunk * 16", X_TILE),
+    Mutation(
+        "copies rows of x behind the last",
+        "i * kApart < rows_ ? inside * 2 : 0",
+        "inside * 2",
+        X_TILE,
+    ),
+    Mutation(
+        "copies columns of x behind the last",
+        "columns_ > Block::kChunk ? Block::kChunk : columns_;",
+        "Block::kChunk;",
+        X_TILE,
+    ),
+    Mutation("reads the table behind its end", "if (--left_ > 0)", "if (left_-- > 0)", LAYOUTS),
+    Mutation(
+        "writes rows behind the last",
+        "if (row >= p.rows || out >= p.out)",
+        "if (out >= p.out)",
+        FINISH,
+    ),
+    Mutation("a warp without rows works", "active = out < p.out;", "active = true;", PRODUCT),
+    Mutation("no activation", "tile::activate(p.act, sum);", "sum;", FINISH),
+    Mutation(
+        "the counter of parts does not go back to 0",
+        "static_cast<unsigned>(p.splits - 1)));",
+        "~0U));",
+        FINISH,
+    ),
+    Mutation(
+        "parts are announced before all are written",
+        "  ptx::barrier();\n  const auto told",
+        "  const auto told",
+        FINISH,
+    ),
+    Mutation(
+        "a part begins where another does",
+        "ptx::block_index().z) * p.steps_each",
+        "ptx::block_index().z) * (p.steps_each - 1)",
+        PRODUCT,
+    ),
+]
