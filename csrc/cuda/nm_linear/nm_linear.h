@@ -11,6 +11,15 @@
 //               (o/16)*32 + (o%8)*4 + (k/32)%2*2 + (o/8)%2, nibble (k%32)/4. A nibble is i0 + 4 i1,
 //               i0 < i1: the places of the two. A zero that was none of the kept is stored
 //               anywhere.
+//   fragment24  the same values and nibbles in the order in which lanes 4 g + t (g < 8, t < 4) hold
+//               them for mma.sp. Values [padded_out / 32][tiles of padded_in][2][32 lanes][16
+//               bytes]: tiles of 32 rows by 32 columns, of 8 bits 64; halves of 16 rows; of a lane
+//               four registers r = 2 c + h: row g + 8 h of the half, and of the tile's kept columns
+//               those from 8 c + 2 t on, two; of 8 bits from 16 c + 4 t on, four. Metadata
+//               [padded_out / 32][tiles][32 lanes] words of 32 bits: lane 4 g + 2 s + c has the
+//               nibbles of half s, row g, columns 16 c to 16 c + 15, and above those of row g + 8.
+//               Of 8 bits [..][32 lanes][2 halves]: lane 4 g + 2 c + h has those of row g + 8 h,
+//               columns 32 c to 32 c + 31.
 #pragma once
 
 #include <cstdint>

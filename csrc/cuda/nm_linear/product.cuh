@@ -4,7 +4,6 @@
 //   template <class T> using Weight, X     loaders, csrc/cuda/tile/{weight,tokens}.cuh
 //   kLayout                         of the weight
 //   kInt8                           x and the values are int8; else f16 or bf16
-//   kSplits                         columns may be summed in parts
 #pragma once
 
 #include <algorithm>
@@ -42,7 +41,7 @@ constexpr std::int64_t kBlocksWanted = 128, kStepsOfPart = 4, kMostParts = 16;
 std::int64_t parts(const NmLinearArgs& args) {
   if (args.split > 0) return args.split;
   const std::int64_t tiles = out_tiles(args) * row_tiles(args);
-  if (!kSplits || tiles == 0) return 1;
+  if (!Tile::kSplits || tiles == 0) return 1;
   std::int64_t most = std::min(kBlocksWanted / tiles, steps(args) / kStepsOfPart);
   return std::clamp<std::int64_t>(most, 1, kMostParts);
 }
@@ -57,6 +56,7 @@ const char* refuses_weight(const NmLinearArgs& args) {
   if (args.padded_in % (128 / kBytes) != 0 || args.padded_in < args.in_features)
     return kInt8 ? "padded_in: wanted in_features rounded up to a multiple of 128"
                  : "padded_in: wanted in_features rounded up to a multiple of 64";
+  if (args.padded_in > std::int64_t{1} << 30) return "padded_in: wanted at most 2^30";
   if (!aligned(args.values, 16)) return "values: wanted aligned to 16 bytes";
   if (!aligned(args.meta, 16)) return "meta: wanted aligned to 16 bytes";
   return nullptr;
@@ -68,6 +68,8 @@ const char* refuses_x(const NmLinearArgs& args) {
     return kAlignment == 16 ? "x: wanted aligned to 16 bytes" : "x: wanted aligned to its elements";
   if (args.rows > 1 && args.x_stride * kBytes % kAlignment != 0)
     return "x_stride: wanted a multiple of 16 bytes; a kernel named *_anywhere takes any";
+  if (args.in_features * kBytes % kAlignment != 0)
+    return "in_features: wanted a multiple of 16 bytes; a kernel named *_anywhere takes any";
   return nullptr;
 }
 
@@ -83,7 +85,7 @@ const char* refuses(const NmLinearArgs& args) {
   if (out_tiles(args) * row_tiles(args) > secateur::tile::kMostTiles)
     return "rows, out_features: wanted at most 2^28 tiles of y";
   if (args.split < 0 || args.split > 65535) return "split: wanted 0 to 65535";
-  if (args.split > 1 && !kSplits) return "split: wanted 0 or 1, this kernel sums in one part";
+  if (args.split > 1 && !Tile::kSplits) return "split: wanted 0 or 1, this kernel sums in one part";
   if (args.split > 1 && out_tiles(args) * row_tiles(args) > secateur::tile::kMostCounters)
     return "split: wanted 0 or 1 where y has more than 4096 tiles";
   return nullptr;

@@ -7,13 +7,14 @@ namespace {
 struct Tile {
   static constexpr int kOut = 64, kRows = 32, kStepBytes = 128;
   static constexpr int kWarpOut = 32, kWarpRows = 16, kStages = 4, kBlocks = 4;
+  static constexpr bool kSplits = true;
 };
 template <class T>
 using Weight = secateur::tile::Fragment24<Tile, T>;
 template <class T>
 using X = secateur::tile::Tokens<Tile, T>;
 constexpr const char* kLayout = "fragment24";
-constexpr bool kInt8 = false, kSplits = true;
+constexpr bool kInt8 = false;
 
 }  // namespace
 

@@ -13,8 +13,18 @@ struct Warp {
 
   __device__ __forceinline__ Warp()
       : out(ptx::warp() % S::kOutWarps * Tile::kWarpOut),
-        row(ptx::warp() / S::kOutWarps * Tile::kWarpRows),
-        sums{} {}
+        row(ptx::warp() / S::kOutWarps * Tile::kWarpRows) {
+    clear();
+  }
+
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int i = 0; i < S::kOutTiles; ++i)
+#pragma unroll
+      for (int j = 0; j < S::kRowTiles; ++j)
+#pragma unroll
+        for (int r = 0; r < 4; ++r) sums[i][j][r] = 0;
+  }
 };
 
 template <class Tile, class T>

@@ -15,7 +15,7 @@ struct ProductArgs {
   typename X::Args x;
   Result<Y> result;
   unsigned out_tiles, row_tiles;  // blocks: out_tiles * row_tiles by `parts`
-  int steps, parts;               // of the columns
+  int steps, parts;               // of the columns; one part unless Tile::kSplits
   void* workspace;                // where there is more than one part
 };
 
@@ -44,12 +44,13 @@ __device__ __forceinline__ void product_block(
       },
       [&](ptx::Shared<std::uint8_t> stage) { multiply<Weight>(warp, stage); });
 
-  if (args.parts > 1) {
-    Parts<Tile, T> parts(args.workspace, static_cast<int>(block.x), args.parts);
-    parts.store(warp, part);
-    if (!parts.last(memory.as<std::uint32_t>())) return;
-    parts.sum(warp);
-  }
+  if constexpr (Tile::kSplits)
+    if (args.parts > 1) {
+      Parts<Tile, T> parts(args.workspace, static_cast<int>(block.x), args.parts);
+      parts.store(warp, part);
+      if (!parts.last(memory.as<std::uint32_t>())) return;
+      parts.sum(warp);
+    }
   ptx::barrier();  // no warp reads a stage, or the flag, any more
   finish<Tile, T>(warp, args.result, out0, row0, memory.as<float>());
 }

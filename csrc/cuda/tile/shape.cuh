@@ -18,6 +18,7 @@ constexpr int kOutOfMeta = 32;  // rows of the weight that every layout comes in
 //     static constexpr int kWarpOut, kWarpRows;  of a warp
 //     static constexpr int kStages;              of the pipeline
 //     static constexpr int kBlocks;              of a multiprocessor, that registers are kept for
+//     static constexpr bool kSplits;             columns may be summed in parts (split.cuh)
 //   };
 template <class Tile, class T>
 struct Shape {

@@ -51,19 +51,17 @@ class Parts {
   }
 
   __device__ __forceinline__ void sum(Warp<Tile, T>& warp) {
+    warp.clear();
+#pragma unroll 1
+    for (int part = 0; part < parts_; ++part)
 #pragma unroll
-    for (int i = 0; i < S::kOutTiles; ++i)
+      for (int i = 0; i < S::kOutTiles; ++i)
 #pragma unroll
-      for (int j = 0; j < S::kRowTiles; ++j) {
-        auto total = ptx::load_cg(at(0, i, j));
-        for (int part = 1; part < parts_; ++part) {
+        for (int j = 0; j < S::kRowTiles; ++j) {
           const auto more = ptx::load_cg(at(part, i, j));
 #pragma unroll
-          for (int r = 0; r < 4; ++r) total[r] += more[r];
+          for (int r = 0; r < 4; ++r) warp.sums[i][j][r] += more[r];
         }
-#pragma unroll
-        for (int r = 0; r < 4; ++r) warp.sums[i][j][r] = total[r];
-      }
   }
 
  private:

@@ -9,7 +9,7 @@
 //   kAlignment                 bytes: every row begins at a multiple of them
 #pragma once
 
-#include "cuda/tile/shape.cuh"
+#include "cuda/tile/copy.cuh"
 
 namespace secateur::tile {
 
@@ -24,14 +24,13 @@ template <class Tile, class T>
 struct XChunks {
   using S = Shape<Tile, T>;
   static constexpr int kOfRow = Tile::kStepBytes / kChunkBytes;
-  static constexpr int kRowsAtOnce =
-      S::kThreads / kOfRow < Tile::kRows ? S::kThreads / kOfRow : Tile::kRows;
+  static constexpr int kRowsAtOnce = S::kThreads / kOfRow;
   static constexpr int kTimes = Tile::kRows / kRowsAtOnce;
   static_assert(Tile::kRows % kRowsAtOnce == 0, "every thread copies as many chunks");
-  static constexpr bool kSomeRest = kRowsAtOnce * kOfRow < S::kThreads;  // threads without a chunk
 };
 
-// Rows that begin at multiples of 16 bytes; the columns may end anywhere.
+// Rows that begin at multiples of 16 bytes and are whole chunks long. (A GPU copies a chunk or
+// none: another number of bytes would be many instructions.)
 template <class Tile, class T>
 class Tokens {
   using S = Shape<Tile, T>;
@@ -41,32 +40,36 @@ class Tokens {
   using Args = TokensArgs<T>;
   static constexpr int kAlignment = kChunkBytes;
 
-  __device__ __forceinline__ Tokens(const Args& args, std::int64_t row0, int first_step)
-      : args_(args),
-        row_(row0 + ptx::thread() / Chunks::kOfRow),
-        column_(std::int64_t{first_step} * S::kIn + ptx::thread() % Chunks::kOfRow * S::kPerChunk) {
+  __device__ __forceinline__ Tokens(const Args& args, std::int64_t row0, int first_step) {
+    const std::int64_t row = row0 + row_of_thread();
+    const std::int64_t column = std::int64_t{first_step} * S::kIn + chunk() * S::kPerChunk;
+    from_ = args.x + row * args.stride + column;
+    below_ = Chunks::kRowsAtOnce * args.stride;
+    rows_left_ = left(args.rows, row);
+    columns_left_ = left(args.in, column);
   }
 
   __device__ __forceinline__ void fetch(ptx::Shared<std::uint8_t> tile) {
-    const int row = ptx::thread() / Chunks::kOfRow, chunk = ptx::thread() % Chunks::kOfRow;
-    const std::int64_t left = (args_.in - column_) * static_cast<int>(sizeof(T));
-    const int bytes = left >= kChunkBytes ? kChunkBytes : left > 0 ? static_cast<int>(left) : 0;
-    const std::int64_t first = row_ * args_.stride + column_;
+    const int rows_left = columns_left_ > 0 ? rows_left_ : 0;
+    const T* from = from_;
 #pragma unroll
     for (int i = 0; i < Chunks::kTimes; ++i) {
-      if (Chunks::kSomeRest && row >= Chunks::kRowsAtOnce) break;
       const int below = i * Chunks::kRowsAtOnce;
-      const bool inside = row_ + below < args_.rows && bytes != 0;
-      ptx::cp_async<kChunkBytes>(tile + swizzle<Tile::kStepBytes>(row + below, chunk),
-                                 inside ? args_.x + first + below * args_.stride : args_.x,
-                                 inside ? bytes : 0);
+      copy_chunk(tile + swizzle<Tile::kStepBytes>(row_of_thread() + below, chunk()), from,
+                 rows_left > below);
+      from += below_;
     }
-    column_ += S::kIn;
+    from_ += S::kIn;
+    columns_left_ -= S::kIn;
   }
 
  private:
-  const Args& args_;
-  std::int64_t row_, column_;  // of this thread's first chunk
+  static __device__ __forceinline__ int row_of_thread() { return ptx::thread() / Chunks::kOfRow; }
+  static __device__ __forceinline__ int chunk() { return ptx::thread() % Chunks::kOfRow; }
+
+  const T* from_;       // this thread's first chunk of the next step
+  std::int64_t below_;  // elements to its next one
+  int rows_left_, columns_left_;
 };
 
 // Rows that begin anywhere: element by element, through registers.

@@ -9,7 +9,7 @@
 // Outside of the weight there are zeros; metadata of zeros are no positions, legal() makes them so.
 #pragma once
 
-#include "cuda/tile/shape.cuh"
+#include "cuda/tile/copy.cuh"
 
 namespace secateur::tile {
 
@@ -32,13 +32,6 @@ struct WeightArgs {
   std::int64_t padded_out, padded_in;  // multiples of 32, and of 64 columns (s8: 128)
 };
 
-// cp.async of a chunk, or zeros.
-template <class T>
-__device__ __forceinline__ void copy_chunk(ptx::Shared<std::uint8_t> to, const T* base,
-                                           std::int64_t at, bool inside) {
-  ptx::cp_async<kChunkBytes>(to, inside ? base + at : base, inside ? kChunkBytes : 0);
-}
-
 // torch's and CUTLASS's order: rows of values, swizzled here, and metadata slice by slice.
 template <class Tile, class T>
 class Torch24 {
@@ -47,27 +40,45 @@ class Torch24 {
   static constexpr int kRowsAtOnce = S::kThreads / kRowChunks;
   static constexpr int kMetaChunks = S::kMetaSliceBytes / kChunkBytes;  // of a slice
   static_assert(Tile::kOut % kRowsAtOnce == 0, "every thread copies as many chunks");
+  static_assert(S::kSlices * kMetaChunks <= S::kThreads, "a thread copies one chunk of metadata");
 
  public:
   using Args = WeightArgs<T>;
 
-  __device__ __forceinline__ Torch24(const Args& args, std::int64_t out0, int first_step)
-      : args_(args), out0_(out0), step_(first_step) {}
+  __device__ __forceinline__ Torch24(const Args& args, std::int64_t out0, int first_step) {
+    const std::int64_t kept = args.padded_in / 2;
+    const std::int64_t row = out0 + row_of_thread();
+    const std::int64_t column = std::int64_t{first_step} * (S::kIn / 2) + chunk() * S::kPerChunk;
+    values_ = args.values + row * kept + column;
+    below_ = kRowsAtOnce * kept;
+    rows_left_ = left(args.padded_out, row);
+    columns_left_ = left(kept, column);
+
+    const std::int64_t slice = std::int64_t{first_step} * S::kSlices + meta_slice();
+    const std::int64_t words = args.padded_out * S::kMetaWords;  // of a slice
+    const std::int64_t word = out0 * S::kMetaWords + ptx::thread() % kMetaChunks * 4;
+    meta_ = args.meta + slice * words + word;
+    further_ = S::kSlices * words;
+    const std::int64_t slices = args.padded_in * static_cast<int>(sizeof(T)) / kSliceBytes;
+    slices_left_ = word < words ? left(slices, slice) : 0;
+  }
 
   __device__ __forceinline__ void fetch(ptx::Shared<std::uint8_t> stage) {
-    const int row = ptx::thread() / kRowChunks, chunk = ptx::thread() % kRowChunks;
-    const std::int64_t kept = args_.padded_in / 2;
-    const std::int64_t column =
-        std::int64_t{step_} * (S::kIn / 2) + chunk * S::kPerChunk;  // of the kept ones
-    const std::int64_t first = (out0_ + row) * kept + column;
+    const int rows_left = kWhole || columns_left_ > 0 ? rows_left_ : 0;
+    const T* from = values_;
 #pragma unroll
     for (int i = 0; i < Tile::kOut / kRowsAtOnce; ++i) {
-      const int of = row + i * kRowsAtOnce;
-      copy_chunk(stage + swizzle<S::kWeightRowBytes>(of, chunk), args_.values,
-                 first + i * kRowsAtOnce * kept, column < kept && out0_ + of < args_.padded_out);
+      const int below = i * kRowsAtOnce;
+      copy_chunk(stage + swizzle<S::kWeightRowBytes>(row_of_thread() + below, chunk()), from,
+                 rows_left > below);
+      from += below_;
     }
-    fetch_meta(stage + S::kMetaAt);
-    ++step_;
+    if (ptx::thread() < S::kSlices * kMetaChunks)
+      copy_chunk(stage + (S::kMetaAt + ptx::thread() * kChunkBytes), meta_, slices_left_ > 0);
+    values_ += S::kIn / 2;
+    columns_left_ -= S::kIn / 2;
+    meta_ += further_;
+    slices_left_ -= S::kSlices;
   }
 
   static __device__ __forceinline__ void load(Fragments<Tile, T>& to,
@@ -87,47 +98,65 @@ class Torch24 {
   }
 
  private:
-  __device__ __forceinline__ void fetch_meta(ptx::Shared<std::uint8_t> to) {
-    const std::int64_t slice_words = args_.padded_out * S::kMetaWords;
-    const std::int64_t first_word = out0_ * S::kMetaWords;
-    const std::int64_t slices = args_.padded_in * static_cast<int>(sizeof(T)) / kSliceBytes;
-#pragma unroll
-    for (int at = ptx::thread(); at < S::kSlices * kMetaChunks; at += S::kThreads) {
-      const std::int64_t slice = std::int64_t{step_} * S::kSlices + at / kMetaChunks;
-      const std::int64_t word = first_word + at % kMetaChunks * 4;
-      copy_chunk(to + at * kChunkBytes, args_.meta, slice * slice_words + word,
-                 slice < slices && word < slice_words);
-    }
-  }
+  // The padding of the weight is a whole number of these steps.
+  static constexpr bool kWhole = Tile::kStepBytes == 128;
 
-  const Args& args_;
-  std::int64_t out0_;
-  int step_;
+  static __device__ __forceinline__ int row_of_thread() { return ptx::thread() / kRowChunks; }
+  static __device__ __forceinline__ int chunk() { return ptx::thread() % kRowChunks; }
+  static __device__ __forceinline__ int meta_slice() { return ptx::thread() / kMetaChunks; }
+
+  const T* values_;  // of this thread's first chunk of the next step
+  const std::uint32_t* meta_;
+  std::int64_t below_, further_;  // elements to the next chunk of a step; words to the next step
+  int rows_left_, columns_left_, slices_left_;
 };
 
 // Every lane's fragment in one piece: read as it lies, 16 bytes a lane, without ldmatrix.
 template <class Tile, class T>
 class Fragment24 {
   using S = Shape<Tile, T>;
-  static_assert(sizeof(T) == 2, "the layout is one of 16-bit values");
   static constexpr int kBlockBytes = kOutOfMeta * kSliceBytes / 2;  // 32 rows of a slice
-  static constexpr int kStrips = Tile::kOut / kOutOfMeta;           // whose slices are contiguous
+  static constexpr int kStrips = Tile::kOut / kOutOfMeta;           // whose slices lie side by side
   static constexpr int kStripChunks = S::kSlices * kBlockBytes / kChunkBytes;
-  static constexpr int kMetaChunks = kOutOfMeta * 4 / kChunkBytes;  // of a slice of a strip
+  static constexpr int kStripsAtOnce = S::kThreads / kStripChunks;
+  static constexpr int kElements = kBlockBytes / static_cast<int>(sizeof(T));  // of a block
+  static constexpr int kMetaOfBlock = 32 * S::kMetaWords;
+  static constexpr int kMetaChunks = S::kSlices * kMetaOfBlock * 4 / kChunkBytes;  // of a strip
+  static_assert(Tile::kStepBytes == 128, "the padding is a whole number of steps");
+  static_assert(S::kThreads % kStripChunks == 0 && kStrips % kStripsAtOnce == 0,
+                "every thread copies as many chunks");
+  static_assert(kStrips * kMetaChunks <= S::kThreads, "a thread copies one chunk of metadata");
 
  public:
   using Args = WeightArgs<T>;
 
-  __device__ __forceinline__ Fragment24(const Args& args, std::int64_t out0, int first_step)
-      : args_(args),
-        strip0_(out0 / kOutOfMeta),
-        slices_(args.padded_in * 2 / kSliceBytes),
-        slice_(std::int64_t{first_step} * S::kSlices) {}
+  __device__ __forceinline__ Fragment24(const Args& args, std::int64_t out0, int first_step) {
+    const std::int64_t slices = args.padded_in * static_cast<int>(sizeof(T)) / kSliceBytes;
+    const std::int64_t slice = std::int64_t{first_step} * S::kSlices;
+    const std::int64_t strip = out0 / kOutOfMeta + ptx::thread() / kStripChunks;
+    values_ = args.values + (strip * slices + slice) * kElements +
+              ptx::thread() % kStripChunks * S::kPerChunk;
+    below_ = kStripsAtOnce * slices * kElements;
+    strips_left_ = left(args.padded_out / kOutOfMeta, strip);
+
+    const std::int64_t meta_strip = out0 / kOutOfMeta + ptx::thread() / kMetaChunks;
+    meta_ =
+        args.meta + (meta_strip * slices + slice) * kMetaOfBlock + ptx::thread() % kMetaChunks * 4;
+    meta_inside_ = meta_strip * kOutOfMeta < args.padded_out;
+  }
 
   __device__ __forceinline__ void fetch(ptx::Shared<std::uint8_t> stage) {
-    copy<kStripChunks, kBlockBytes / kChunkBytes>(stage, args_.values);
-    copy<S::kSlices * kMetaChunks, kMetaChunks>(stage + S::kMetaAt, args_.meta);
-    slice_ += S::kSlices;
+    const T* from = values_;
+#pragma unroll
+    for (int i = 0; i < kStrips / kStripsAtOnce; ++i) {
+      copy_chunk(stage + (ptx::thread() + i * S::kThreads) * kChunkBytes, from,
+                 strips_left_ > i * kStripsAtOnce);
+      from += below_;
+    }
+    if (ptx::thread() < kStrips * kMetaChunks)
+      copy_chunk(stage + (S::kMetaAt + ptx::thread() * kChunkBytes), meta_, meta_inside_);
+    values_ += S::kSlices * kElements;
+    meta_ += S::kSlices * kMetaOfBlock;
   }
 
   static __device__ __forceinline__ void load(Fragments<Tile, T>& to,
@@ -142,29 +171,23 @@ class Fragment24 {
 #pragma unroll
       for (int r = 0; r < 4; ++r) to.a[i][r] = a[r];
     }
-    const auto meta = (stage + S::kMetaAt).template as<std::uint32_t>();
+    using Words = ptx::Vec<std::uint32_t, S::kMetaWords>;
+    const auto meta = (stage + S::kMetaAt).template as<Words>();
 #pragma unroll
-    for (int i = 0; i < S::kMetaTiles; ++i)
-      to.e[i] = legal(ptx::load(meta + ((block + i * S::kSlices) * 32 + ptx::lane())));
-  }
-
- private:
-  // kChunks of a strip's step, kSliceChunks of each slice; a strip has its slices side by side.
-  template <int kChunks, int kSliceChunks, class V>
-  __device__ __forceinline__ void copy(ptx::Shared<std::uint8_t> to, const V* from) {
-    constexpr int kWide = kChunkBytes / static_cast<int>(sizeof(V));
+    for (int i = 0; i < S::kMetaTiles; i += S::kMetaWords) {
+      const auto words =
+          ptx::load(meta + ((block + i / S::kMetaWords * S::kSlices) * 32 + ptx::lane()));
 #pragma unroll
-    for (int at = ptx::thread(); at < kStrips * kChunks; at += S::kThreads) {
-      const std::int64_t strip = strip0_ + at / kChunks;
-      const int chunk = at % kChunks;
-      copy_chunk(to + at * kChunkBytes, from,
-                 ((strip * slices_ + slice_) * kSliceChunks + chunk) * kWide,
-                 strip * kOutOfMeta < args_.padded_out && slice_ + chunk / kSliceChunks < slices_);
+      for (int h = 0; h < S::kMetaWords; ++h) to.e[i + h] = legal(words[h]);
     }
   }
 
-  const Args& args_;
-  std::int64_t strip0_, slices_, slice_;
+ private:
+  const T* values_;  // of this thread's first chunk of the next step
+  const std::uint32_t* meta_;
+  std::int64_t below_;  // elements to the next chunk of a step
+  int strips_left_;
+  bool meta_inside_;
 };
 
 }  // namespace secateur::tile

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.support.cuda import build, fragment24, structs, torch24
@@ -48,8 +49,13 @@ def types_of(name: str) -> list[str]:
 def pack(name: str, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return a weight's values and metadata in the layout that the kernel reads."""
     if "_frag_" in name:
-        return fragment24.pack(weight)
-    return torch24.pack(weight, 32, 128 if weight.dtype == torch.int8 else 64)
+        return fragment24.pack(F.pad(weight, (0, -weight.shape[1] % columns_of(weight.dtype))))
+    return torch24.pack(weight, 32, columns_of(weight.dtype))
+
+
+def columns_of(dtype: torch.dtype) -> int:
+    """Return what a weight's columns are padded to."""
+    return 128 if dtype == torch.int8 else 64
 
 
 def launch(
@@ -70,7 +76,7 @@ def launch(
         rows, out + call.y_margin, dtype=torch.float32 if kind == "i8" else x.dtype
     )
     y = whole[:, :out]
-    in_multiple = 128 if kind == "i8" else 64
+    in_multiple = columns_of(x.dtype)
     fields: dict[str, Tensor | int | float | None] = {
         "values": values,
         "meta": meta,
