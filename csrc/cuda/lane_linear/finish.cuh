@@ -44,9 +44,11 @@ template <class T>
 __device__ __forceinline__ void emit(const Problem<T>& p, std::int64_t row, std::int64_t out,
                                      float sum) {
   if (p.bias != nullptr) sum += ptx::load_nc(p.bias + out);
-  float y = tile::activate(p.act, sum);
-  if (p.residual != nullptr) y += ptx::to_float(ptx::load_nc(p.residual + row * p.y_stride + out));
-  ptx::store(p.y + row * p.y_stride + out, ptx::from_float<T>(y));
+  float y[1] = {sum};
+  tile::activate(p.act, y);
+  if (p.residual != nullptr)
+    y[0] += ptx::to_float(ptx::load_nc(p.residual + row * p.y_stride + out));
+  ptx::store(p.y + row * p.y_stride + out, ptx::from_float<T>(y[0]));
 }
 
 // Writes the block's part of the sums; whether it was the last, and all parts are there to see.

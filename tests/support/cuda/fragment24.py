@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.support.cuda import torch24
 
 
-def pack(weight: Tensor, in_multiple: int = 64) -> tuple[Tensor, Tensor]:
+def pack(weight: Tensor, in_multiple: int | None = None) -> tuple[Tensor, Tensor]:
     """Return values [out / 32, tiles, 2, 32, n] and metadata of a weight that is 2:4.
 
     n is 8, of int8 16; the metadata are int32, [out / 32, tiles, 32], of int8 [out / 32, tiles, 32,
@@ -19,10 +19,10 @@ def pack(weight: Tensor, in_multiple: int = 64) -> tuple[Tensor, Tensor]:
 
     Args:
         weight: [out, in]: float16, bfloat16 or int8, at most two of every four not zero.
-        in_multiple: what its columns are padded to; at least 32, of int8 64.
+        in_multiple: what its columns are padded to; by default the least, 32, of int8 64.
     """
     int8 = weight.dtype == torch.int8
-    values, meta = torch24.pack(weight, 32, in_multiple)
+    values, meta = torch24.pack(weight, 32, in_multiple or (64 if int8 else 32))
     words = meta.contiguous().view(torch.int32).flatten()
     rows, kept = values.shape
     of_tile, of_register = (32, 4) if int8 else (16, 2)
