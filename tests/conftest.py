@@ -15,6 +15,7 @@ import torch
 from hypothesis import settings
 
 SEED = int(os.environ.get("SECATEUR_SEED", "0"))
+VERIFY = "SECATEUR_CUDA_VERIFY"  # set by `make cuda-verify`
 M_PERTURB = -6  # glibc's mallopt parameter: fill allocated memory with the complement of a byte
 
 # A shared machine stalls now and then; a stall is not a failure of the code under test.
@@ -54,3 +55,13 @@ def poisoned_memory(request: pytest.FixtureRequest) -> Iterator[None]:
     if mallopt is not None:
         mallopt(M_PERTURB, 0)
     torch.use_deterministic_algorithms(False)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what is marked `verify` unless it was asked for."""
+    if os.environ.get(VERIFY, "") not in ("", "0"):
+        return
+    heavy = [item for item in items if item.get_closest_marker("verify")]
+    if heavy:
+        config.hook.pytest_deselected(items=heavy)
+        items[:] = [item for item in items if item not in heavy]

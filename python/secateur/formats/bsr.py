@@ -111,7 +111,7 @@ class Bsr(Format):
     def positions(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return (rows, columns) of each value slot; see `Format.positions`."""
         head = Header.read(index)
-        rows, columns = _places(_read(head, index), head)
+        rows, columns = _places(read_grid(head, index), head)
         return torch.from_numpy(rows).to(index.device), torch.from_numpy(columns).to(index.device)
 
     def transpose(self, index: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ def _blocked(head: Header) -> bool:
     return possible and head.row_block % head.n == 0 and head.k_block % head.m == 0
 
 
-def _read(head: Header, index: Tensor) -> _Grid:
+def read_grid(head: Header, index: Tensor) -> _Grid:
     """Read the places of the kept blocks from an index.
 
     Raises:
