@@ -1,4 +1,3 @@
-#if __has_include("cuda/lane_linear/lane_linear.h")
 #include <vector>
 
 #include "bind/cuda_launch.h"
@@ -65,4 +64,3 @@ Tensor lane_linear(std::string kernels, Tensor x, Tensor values, Tensor index,
 STABLE_TORCH_LIBRARY_IMPL(secateur, CUDA, m) {
   m.impl("cuda_lane_linear", TORCH_BOX(&secateur::bind::cuda::lane_linear));
 }
-#endif

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from secateur.backends import roofline
-from secateur.backends.candidates import ANY, Candidate, Operands, Problem
+from secateur.backends.candidates import ANY, HALVES, Candidate, Operands, Problem
 from secateur.backends.gpus import Gpu
 from secateur.backends.roofline import Work
 from secateur.formats import DEFAULT_LAYOUT, Header
@@ -69,7 +69,7 @@ def candidates(format: str) -> tuple[Candidate, ...]:
         Candidate(
             f"triton_{format}",
             format,
-            known.dtypes,
+            known.dtypes & HALVES,  # the model has no rates for float32
             predict=COSTS[format],
             run=functools.partial(_run, known),
             capability=(known.capability, ANY),

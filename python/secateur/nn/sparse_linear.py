@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from secateur.backends import registry
 from secateur.formats import Packed
 from secateur.nn import dense_layer, packing
 from secateur.nn.sparse_layer import SparseLayer
@@ -61,7 +60,7 @@ class SparseLinear(SparseLayer):
     def _format_on(self, kind: str, mask: Tensor) -> str:
         """Return the format that this layer takes on a kind of device: its own if that will do."""
         if kind == "cuda":
-            return self.format if self.format in registry.formats() else packing.on_gpu(mask)[0]
+            return self.format if self.format in packing.ON_GPU_ONLY else packing.on_gpu(mask)[0]
         ours = self.format not in packing.ON_GPU_ONLY
         return self.format if ours else packing.choose(mask, inferred=False)
 
