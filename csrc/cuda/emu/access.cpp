@@ -107,6 +107,8 @@ void count(const Group& group) {
     case Kind::atomic_global:
       ++c.atomic;
       return count_sectors(group, false);
+    case Kind::atomic_shared:
+      ++c.atomic;
   }
 }
 

@@ -15,6 +15,7 @@
 #include "cuda/emu/fiber.h"
 #include "cuda/emu/report.h"
 #include "cuda/emu/shadow.h"
+#include "cuda/emu/sight.h"
 #include "cuda/ptx/types.cuh"
 
 namespace secateur::emu {
@@ -52,6 +53,7 @@ struct Thread {
   std::vector<std::vector<Copy>> groups;  // committed, oldest first
   std::vector<Copy> open;                 // not yet committed
   std::vector<Access> log;                // since the warp last met
+  Horizon horizon;                        // of other blocks
 
   int lane() const { return index % kWarp; }
 };
@@ -79,6 +81,7 @@ struct Barrier {
 
 struct Block {
   Dim3 at;
+  std::int64_t number;  // in the grid
   std::vector<Thread> threads;
   std::vector<Warp> warps;
   std::map<int, Barrier> barriers;

@@ -16,7 +16,7 @@ constexpr int kBarrierCount = sizeof kBarriers / sizeof kBarriers[0];
 void open_barrier(Block& block, Barrier& barrier) {
   std::vector<int> waiting;
   for (const Thread* thread : barrier.waiting) waiting.push_back(thread->index);
-  block.shared.order(barrier.members, waiting);
+  order(block, barrier.members, waiting);
   const std::vector<Thread*> woken = std::move(barrier.waiting);
   barrier = {};
   for (Warp& warp : block.warps)

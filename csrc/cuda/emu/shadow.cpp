@@ -12,7 +12,7 @@ void Shadow::reset(int bytes, int threads) {
   cells_.assign(static_cast<std::size_t>(bytes), Cell());
   threads_ = threads;
   clocks_.assign(static_cast<std::size_t>(threads) * static_cast<std::size_t>(threads), 0);
-  for (int i = 0; i < threads; ++i) clock(i, i) = 1;
+  for (int i = 0; i < threads; ++i) reach(i, i) = 1;
 }
 
 std::byte* Shadow::find(std::uint32_t address, int bytes, const char* verb, const Where& where) {
@@ -33,8 +33,12 @@ std::byte* Shadow::find(std::uint32_t address, int bytes, const char* verb, cons
 }
 
 bool Shadow::seen(const Event& event, int by) const {
-  return event.clock <=
-         clocks_[static_cast<std::size_t>(by) * static_cast<std::size_t>(threads_) + event.thread];
+  return event.clock <= clock(by, event.thread);
+}
+
+std::vector<std::uint32_t> Shadow::seen_by(int thread) const {
+  const auto begin = clocks_.begin() + static_cast<std::ptrdiff_t>(place(thread, 0));
+  return {begin, begin + threads_};
 }
 
 void Shadow::race(const Event& other, const char* mine, const char* others, std::uint32_t at,
@@ -149,8 +153,8 @@ void Shadow::order(const std::vector<int>& members, const std::vector<int>& wait
   }
   for (const int thread : waiting)
     for (int i = 0; i < threads_; ++i)
-      clock(thread, i) = std::max(clock(thread, i), joined[static_cast<std::size_t>(i)]);
-  for (const int member : members) ++clock(member, member);
+      reach(thread, i) = std::max(clock(thread, i), joined[static_cast<std::size_t>(i)]);
+  for (const int member : members) tick(member);
 }
 
 }  // namespace secateur::emu

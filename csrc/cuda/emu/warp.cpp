@@ -78,7 +78,7 @@ void syncwarp(unsigned mask, const Where& where) {
     std::vector<int> threads;
     for (int lane = 0; lane < kWarp; ++lane)
       if (lanes[lane] != nullptr) threads.push_back(self().warp->first + lane);
-    self().block->shared.order(threads, threads);
+    order(*self().block, threads, threads);
   });
 }
 
