@@ -18,10 +18,7 @@ std::string text(const Dim3& at) {
 }
 }  // namespace
 
-Machine& machine() {
-  static Machine the_machine;
-  return the_machine;
-}
+Machine the_machine;
 
 std::string here() {
   const Thread& me = self();

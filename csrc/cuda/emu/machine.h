@@ -126,7 +126,8 @@ class Machine {
   std::int64_t idle_yields_ = 0;
 };
 
-Machine& machine();
+extern Machine the_machine;
+inline Machine& machine() { return the_machine; }
 
 inline Thread& self() { return *machine().current; }
 

@@ -90,7 +90,7 @@ Meeting* meet(const char* what, unsigned mask, void* arguments, const Where& whe
     found = warp.meetings.end() - 1;
   }
   if (found->mask != mask) fail("the others' mask is another");
-  if (std::string_view(found->what) != what)
+  if (found->what != what && std::string_view(found->what) != what)
     fail(std::string("other lanes do ") + found->what + " at the same time");
   found->arrived |= lane;
   found->arguments[me.lane()] = arguments;

@@ -32,6 +32,11 @@ std::byte* Shadow::find(std::uint32_t address, int bytes, const char* verb, cons
   return memory_.data() + offset;
 }
 
+Shadow::Event Shadow::now() const {
+  const int me = self().index;
+  return {clock(me, me), static_cast<std::uint16_t>(me), false};
+}
+
 bool Shadow::seen(const Event& event, int by) const {
   return event.clock <= clock(by, event.thread);
 }
@@ -50,8 +55,8 @@ void Shadow::race(const Event& other, const char* mine, const char* others, std:
                    std::to_string(other.thread) + others);
 }
 
-void Shadow::note_read(Cell& cell, std::uint32_t at, const Where& where) {
-  const int me = self().index;
+void Shadow::note_read(Cell& cell, std::uint32_t at, const Event& mine, const Where& where) {
+  const int me = mine.thread;
   if (cell.copies != 0 && report().wants("race"))
     report().add("race", where,
                  here() + "reads byte " + std::to_string(at) +
@@ -64,7 +69,6 @@ void Shadow::note_read(Cell& cell, std::uint32_t at, const Where& where) {
   } else if (!seen(cell.write, me)) {
     race(cell.write, "reads", " wrote it", at, where);
   }
-  const Event mine{clock(me, me), static_cast<std::uint16_t>(me), false};
   Event& slot = cell.readers[me / kWarp % kReaders];
   if (slot.clock == 0 || slot.thread == me || seen(slot, me))
     slot = mine;
@@ -88,8 +92,9 @@ const std::byte* Shadow::read(std::uint32_t address, int bytes, const Where& whe
   const std::byte* found = find(address, bytes, "reads", where);
   if (found == nullptr) return nullptr;
   const auto at = static_cast<std::uint32_t>(found - memory_.data());
+  const Event mine = now();
   for (std::uint32_t i = at; i < at + static_cast<std::uint32_t>(bytes); ++i)
-    note_read(cells_[i], i, where);
+    note_read(cells_[i], i, mine, where);
   return found;
 }
 
@@ -132,10 +137,10 @@ bool Shadow::launch_copy(std::uint32_t address, int bytes, const Where& where) {
 
 std::byte* Shadow::land_copy(std::uint32_t address, int bytes) {
   const auto at = static_cast<std::size_t>(address - kSharedBase);
-  const int me = self().index;
+  const Event mine = now();
   for (std::size_t i = at; i < at + static_cast<std::size_t>(bytes); ++i) {
     --cells_[i].copies;
-    cells_[i].write = {clock(me, me), static_cast<std::uint16_t>(me), false};
+    cells_[i].write = mine;
   }
   return memory_.data() + at;
 }

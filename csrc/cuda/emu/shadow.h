@@ -49,8 +49,9 @@ class Shadow {
   };
 
   std::byte* find(std::uint32_t address, int bytes, const char* verb, const Where& where);
+  Event now() const;  // of the current thread
   bool seen(const Event& event, int by) const;
-  void note_read(Cell& cell, std::uint32_t at, const Where& where);
+  void note_read(Cell& cell, std::uint32_t at, const Event& mine, const Where& where);
   void note_write(Cell& cell, std::uint32_t at, bool atomic, const Where& where);
   void race(const Event& other, const char* mine, const char* others, std::uint32_t at,
             const Where& where) const;
