@@ -12,7 +12,7 @@ foreach(target _emu emulated_kernels)
   # -O1 compiles unrolled kernels in seconds; the models are where the time of a run goes.
   target_compile_options(${target} PRIVATE ${SECATEUR_OPTIONS})
 endforeach()
-target_compile_options(_emu PRIVATE -O2)
+target_compile_options(_emu PRIVATE -O3)
 target_compile_options(emulated_kernels PRIVATE -x c++ -O1 -Wno-unknown-pragmas)
 target_link_libraries(_emu PRIVATE emulated_kernels)
 set_target_properties(_emu PROPERTIES PREFIX "" OUTPUT_NAME "_emu" SUFFIX ".so")

@@ -18,12 +18,13 @@ using Span = std::pair<std::uint64_t, std::uint64_t>;
 constexpr int kBanks = 32, kBankBytes = 4, kSector = 32;
 
 // The accesses' bytes as ascending spans that do not touch.
-std::vector<Span> spans_of(const Group& group) {
-  std::vector<Span> spans;
+const std::vector<Span>& spans_of(const Group& group) {
+  static std::vector<Span> spans, merged;
+  spans.clear();
+  merged.clear();
   for (const Access* a : group)
     spans.emplace_back(a->address, a->address + static_cast<std::uint64_t>(a->bytes));
   std::sort(spans.begin(), spans.end());
-  std::vector<Span> merged;
   for (const Span& span : spans)
     if (!merged.empty() && span.first <= merged.back().second)
       merged.back().second = std::max(merged.back().second, span.second);
@@ -34,15 +35,17 @@ std::vector<Span> spans_of(const Group& group) {
 
 // The most distinct words any bank has to give to these lanes.
 int conflicts(Group::const_iterator begin, Group::const_iterator end) {
-  std::vector<std::uint64_t> words;
+  static std::vector<std::uint64_t> words;
+  words.clear();
   for (auto it = begin; it != end; ++it)
     for (int byte = 0; byte < (*it)->bytes; byte += kBankBytes)
       words.push_back(((*it)->address + static_cast<std::uint64_t>(byte)) / kBankBytes);
   std::sort(words.begin(), words.end());
-  words.erase(std::unique(words.begin(), words.end()), words.end());
   int of_bank[kBanks] = {};
   int most = 0;
-  for (const std::uint64_t word : words) most = std::max(most, ++of_bank[word % kBanks]);
+  for (auto word = words.begin(); word != words.end(); ++word)
+    if (word == words.begin() || *word != *(word - 1))
+      most = std::max(most, ++of_bank[*word % kBanks]);
   return most;
 }
 
@@ -113,6 +116,8 @@ void count(const Group& group) {
     case Kind::atomic_global:
       ++c.atomic;
       return count_sectors(group, false);
+    case Kind::atomic_shared:
+      ++c.atomic;
   }
 }
 

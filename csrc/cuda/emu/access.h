@@ -16,7 +16,8 @@ enum class Kind : std::uint8_t {
   store_global,
   copy_from,
   copy_to,
-  atomic_global
+  atomic_global,
+  atomic_shared
 };
 
 struct Access {

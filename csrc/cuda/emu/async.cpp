@@ -42,6 +42,7 @@ void cp_async(std::uint32_t to, const void* from, int bytes, int source_bytes, c
   me.log.push_back({where, to, bytes, Kind::copy_to});
   if (source_bytes > 0) me.log.push_back({where, source, source_bytes, Kind::copy_from});
   const bool may_read = readable(source, bytes, source_bytes, where);
+  if (may_read && source_bytes > 0) global_shadow().touch(source, source_bytes, Touch::read, where);
   if (!me.block->shared.launch_copy(to, bytes, where)) return;
   me.open.push_back({to, source, bytes, may_read ? source_bytes : 0, where});
 }

@@ -13,10 +13,7 @@ constexpr int kOffsetBits = 48;
 constexpr std::int64_t kMiddle = std::int64_t{1} << 44;  // offsets before the buffer stay its own
 }  // namespace
 
-Buffers& buffers() {
-  static Buffers the_buffers;
-  return the_buffers;
-}
+Buffers the_buffers;
 
 std::uint64_t Buffers::add(Buffer buffer) {
   const std::uint64_t number = all_.size();

@@ -41,7 +41,8 @@ class Buffers {
   std::vector<Buffer> all_;
 };
 
-Buffers& buffers();
+extern Buffers the_buffers;
+inline Buffers& buffers() { return the_buffers; }
 
 inline std::uint64_t address_of(const void* pointer) {
   return reinterpret_cast<std::uint64_t>(pointer);

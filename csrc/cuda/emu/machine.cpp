@@ -18,10 +18,7 @@ std::string text(const Dim3& at) {
 }
 }  // namespace
 
-Machine& machine() {
-  static Machine the_machine;
-  return the_machine;
-}
+Machine the_machine;
 
 std::string here() {
   const Thread& me = self();
@@ -44,6 +41,7 @@ int Machine::run(Dim3 grid_size, Dim3 block_size, int shared_bytes, std::functio
   kernel_ = std::move(kernel);
   random_.seed(options.seed);
   idle_yields_ = 0;
+  global_shadow().forget();
   std::int64_t started = 0;
   while (true) {
     while (started < blocks && static_cast<int>(resident_.size()) < std::max(1, options.resident))
@@ -85,6 +83,7 @@ void Machine::start(std::int64_t number, int shared_bytes) {
   }
   const auto x = number % grid.x, y = number / grid.x % grid.y, z = number / grid.x / grid.y;
   block->at = {static_cast<unsigned>(x), static_cast<unsigned>(y), static_cast<unsigned>(z)};
+  block->number = number;
   block->barriers.clear();
   block->shared.reset(shared_bytes, threads);
   block->live = threads;
@@ -103,6 +102,7 @@ void Machine::start(std::int64_t number, int shared_bytes) {
     thread.groups.clear();
     thread.open.clear();
     thread.log.clear();
+    thread.horizon = {};
     make_fiber(thread.fiber, block->stacks.get() + kStackBytes * static_cast<std::size_t>(i),
                &Machine::enter);
     ready_.push_back(&thread);

@@ -15,6 +15,7 @@
 #include "cuda/emu/fiber.h"
 #include "cuda/emu/report.h"
 #include "cuda/emu/shadow.h"
+#include "cuda/emu/sight.h"
 #include "cuda/ptx/types.cuh"
 
 namespace secateur::emu {
@@ -53,6 +54,7 @@ struct Thread {
   std::vector<std::vector<Copy>> groups;  // committed, oldest first
   std::vector<Copy> open;                 // not yet committed
   std::vector<Access> log;                // since the warp last met
+  Horizon horizon;                        // of other blocks
 
   int lane() const { return index % kWarp; }
 };
@@ -80,6 +82,7 @@ struct Barrier {
 
 struct Block {
   Dim3 at;
+  std::int64_t number;  // in the grid
   std::vector<Thread> threads;
   std::vector<Warp> warps;
   std::map<int, Barrier> barriers;
@@ -124,7 +127,8 @@ class Machine {
   std::int64_t idle_yields_ = 0;
 };
 
-Machine& machine();
+extern Machine the_machine;
+inline Machine& machine() { return the_machine; }
 
 inline Thread& self() { return *machine().current; }
 

@@ -16,7 +16,7 @@ constexpr int kBarrierCount = sizeof kBarriers / sizeof kBarriers[0];
 void open_barrier(Block& block, Barrier& barrier) {
   std::vector<int> waiting;
   for (const Thread* thread : barrier.waiting) waiting.push_back(thread->index);
-  block.shared.order(barrier.members, waiting);
+  order(block, barrier.members, waiting);
   const std::vector<Thread*> woken = std::move(barrier.waiting);
   barrier = {};
   for (Warp& warp : block.warps)
@@ -90,7 +90,7 @@ Meeting* meet(const char* what, unsigned mask, void* arguments, const Where& whe
     found = warp.meetings.end() - 1;
   }
   if (found->mask != mask) fail("the others' mask is another");
-  if (std::string_view(found->what) != what)
+  if (found->what != what && std::string_view(found->what) != what)
     fail(std::string("other lanes do ") + found->what + " at the same time");
   found->arrived |= lane;
   found->arguments[me.lane()] = arguments;

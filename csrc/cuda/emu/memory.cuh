@@ -1,7 +1,6 @@
 // Model of ptx/memory.cuh.
 #pragma once
 
-#include "cuda/emu/machine.h"
 #include "cuda/emu/memory.h"
 
 namespace secateur::ptx {
@@ -71,21 +70,18 @@ void store(Shared<T> pointer, std::type_identity_t<T> value,
   emu::store_shared(pointer.address, &value, sizeof value, where);
 }
 
-// Polling has to let the other threads run.
 inline std::uint32_t load_acquire(const std::uint32_t* pointer,
                                   const Where& where = Where::current()) {
-  emu::machine().yield(where);
-  return load(pointer, where);
+  return emu::load_acquire(pointer, where);
 }
 inline void store_release(std::uint32_t* pointer, std::uint32_t value,
                           const Where& where = Where::current()) {
-  store(pointer, value, where);
-  emu::machine().progress();
+  emu::store_release(pointer, value, where);
 }
 
 inline void prefetch(const void*) {}
-// Threads run one at a time and in program order: every write is seen at once.
-inline void fence() {}
+inline void fence() { emu::fence(); }
+// Orders nothing between blocks, and in a block nothing that a barrier does not.
 inline void fence_block() {}
 
 }  // namespace secateur::ptx

@@ -8,10 +8,7 @@ namespace {
 constexpr std::size_t kKeptMessages = 5;  // of each kind
 }
 
-Report& report() {
-  static Report the_report;
-  return the_report;
-}
+Report the_report;
 
 bool Report::wants(const char* kind) {
   Finding& finding = findings_[kind];

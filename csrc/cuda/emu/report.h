@@ -38,7 +38,8 @@ class Report {
   std::map<std::string, Finding> findings_;
 };
 
-Report& report();
+extern Report the_report;
+inline Report& report() { return the_report; }
 
 std::string quoted(const std::string& text);  // as JSON
 

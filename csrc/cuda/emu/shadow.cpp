@@ -12,7 +12,7 @@ void Shadow::reset(int bytes, int threads) {
   cells_.assign(static_cast<std::size_t>(bytes), Cell());
   threads_ = threads;
   clocks_.assign(static_cast<std::size_t>(threads) * static_cast<std::size_t>(threads), 0);
-  for (int i = 0; i < threads; ++i) clock(i, i) = 1;
+  for (int i = 0; i < threads; ++i) reach(i, i) = 1;
 }
 
 std::byte* Shadow::find(std::uint32_t address, int bytes, const char* verb, const Where& where) {
@@ -32,9 +32,18 @@ std::byte* Shadow::find(std::uint32_t address, int bytes, const char* verb, cons
   return memory_.data() + offset;
 }
 
+Shadow::Event Shadow::now() const {
+  const int me = self().index;
+  return {clock(me, me), static_cast<std::uint16_t>(me), false};
+}
+
 bool Shadow::seen(const Event& event, int by) const {
-  return event.clock <=
-         clocks_[static_cast<std::size_t>(by) * static_cast<std::size_t>(threads_) + event.thread];
+  return event.clock <= clock(by, event.thread);
+}
+
+std::vector<std::uint32_t> Shadow::seen_by(int thread) const {
+  const auto begin = clocks_.begin() + static_cast<std::ptrdiff_t>(place(thread, 0));
+  return {begin, begin + threads_};
 }
 
 void Shadow::race(const Event& other, const char* mine, const char* others, std::uint32_t at,
@@ -46,8 +55,8 @@ void Shadow::race(const Event& other, const char* mine, const char* others, std:
                    std::to_string(other.thread) + others);
 }
 
-void Shadow::note_read(Cell& cell, std::uint32_t at, const Where& where) {
-  const int me = self().index;
+void Shadow::note_read(Cell& cell, std::uint32_t at, const Event& mine, const Where& where) {
+  const int me = mine.thread;
   if (cell.copies != 0 && report().wants("race"))
     report().add("race", where,
                  here() + "reads byte " + std::to_string(at) +
@@ -60,7 +69,6 @@ void Shadow::note_read(Cell& cell, std::uint32_t at, const Where& where) {
   } else if (!seen(cell.write, me)) {
     race(cell.write, "reads", " wrote it", at, where);
   }
-  const Event mine{clock(me, me), static_cast<std::uint16_t>(me), false};
   Event& slot = cell.readers[me / kWarp % kReaders];
   if (slot.clock == 0 || slot.thread == me || seen(slot, me))
     slot = mine;
@@ -84,8 +92,9 @@ const std::byte* Shadow::read(std::uint32_t address, int bytes, const Where& whe
   const std::byte* found = find(address, bytes, "reads", where);
   if (found == nullptr) return nullptr;
   const auto at = static_cast<std::uint32_t>(found - memory_.data());
+  const Event mine = now();
   for (std::uint32_t i = at; i < at + static_cast<std::uint32_t>(bytes); ++i)
-    note_read(cells_[i], i, where);
+    note_read(cells_[i], i, mine, where);
   return found;
 }
 
@@ -128,10 +137,10 @@ bool Shadow::launch_copy(std::uint32_t address, int bytes, const Where& where) {
 
 std::byte* Shadow::land_copy(std::uint32_t address, int bytes) {
   const auto at = static_cast<std::size_t>(address - kSharedBase);
-  const int me = self().index;
+  const Event mine = now();
   for (std::size_t i = at; i < at + static_cast<std::size_t>(bytes); ++i) {
     --cells_[i].copies;
-    cells_[i].write = {clock(me, me), static_cast<std::uint16_t>(me), false};
+    cells_[i].write = mine;
   }
   return memory_.data() + at;
 }
@@ -149,8 +158,8 @@ void Shadow::order(const std::vector<int>& members, const std::vector<int>& wait
   }
   for (const int thread : waiting)
     for (int i = 0; i < threads_; ++i)
-      clock(thread, i) = std::max(clock(thread, i), joined[static_cast<std::size_t>(i)]);
-  for (const int member : members) ++clock(member, member);
+      reach(thread, i) = std::max(clock(thread, i), joined[static_cast<std::size_t>(i)]);
+  for (const int member : members) tick(member);
 }
 
 }  // namespace secateur::emu

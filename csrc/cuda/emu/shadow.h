@@ -28,6 +28,11 @@ class Shadow {
   bool launch_copy(std::uint32_t address, int bytes, const Where& where);
   std::byte* land_copy(std::uint32_t address, int bytes);
 
+  // How far a thread has seen another, or each; and the end of what others may have seen of it.
+  std::uint32_t clock(int of, int about) const { return clocks_[place(of, about)]; }
+  std::vector<std::uint32_t> seen_by(int thread) const;
+  void tick(int thread) { ++reach(thread, thread); }
+
   // All that the members did comes before all that the waiting threads will do.
   void order(const std::vector<int>& members, const std::vector<int>& waiting);
 
@@ -44,15 +49,17 @@ class Shadow {
   };
 
   std::byte* find(std::uint32_t address, int bytes, const char* verb, const Where& where);
+  Event now() const;  // of the current thread
   bool seen(const Event& event, int by) const;
-  void note_read(Cell& cell, std::uint32_t at, const Where& where);
+  void note_read(Cell& cell, std::uint32_t at, const Event& mine, const Where& where);
   void note_write(Cell& cell, std::uint32_t at, bool atomic, const Where& where);
   void race(const Event& other, const char* mine, const char* others, std::uint32_t at,
             const Where& where) const;
-  std::uint32_t& clock(int of, int about) {
-    return clocks_[static_cast<std::size_t>(of) * static_cast<std::size_t>(threads_) +
-                   static_cast<std::size_t>(about)];
+  std::size_t place(int of, int about) const {
+    return static_cast<std::size_t>(of) * static_cast<std::size_t>(threads_) +
+           static_cast<std::size_t>(about);
   }
+  std::uint32_t& reach(int of, int about) { return clocks_[place(of, about)]; }
 
   std::vector<std::byte> memory_;
   std::vector<Cell> cells_;

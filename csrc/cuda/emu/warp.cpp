@@ -16,17 +16,19 @@ struct Call {
   std::byte old[8];
 };
 
-// The lane that `lane` reads; its own where the other is outside of the warp.
+// The lane that `lane` reads; its own where the other is outside of the warp. Of the operand five
+// bits count: a delta of 33 is one of 1.
 int source(Shuffle how, int lane, int operand) {
+  const int b = operand & (kWarp - 1);
   switch (how) {
     case Shuffle::index:
-      return operand & (kWarp - 1);
+      return b;
     case Shuffle::up:
-      return lane - operand < 0 ? lane : lane - operand;
+      return lane < b ? lane : lane - b;
     case Shuffle::down:
-      return lane + operand >= kWarp ? lane : lane + operand;
+      return lane + b >= kWarp ? lane : lane + b;
     case Shuffle::exclusive_or:
-      return (lane ^ operand) >= kWarp ? lane : lane ^ operand;
+      return lane ^ b;
   }
   return lane;
 }
@@ -76,7 +78,7 @@ void syncwarp(unsigned mask, const Where& where) {
     std::vector<int> threads;
     for (int lane = 0; lane < kWarp; ++lane)
       if (lanes[lane] != nullptr) threads.push_back(self().warp->first + lane);
-    self().block->shared.order(threads, threads);
+    order(*self().block, threads, threads);
   });
 }
 

@@ -14,14 +14,15 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-def emulated(root: Path = ROOT, folder: Path = ROOT / "build" / "emu") -> Path:
+def emulated(root: Path = ROOT, folder: Path = ROOT / "build" / "emu", ops: str = "*") -> Path:
     """Return the path of `_emu.so`, built from `root`.
 
     Args:
         root: a tree of sources; a copy, to build a changed kernel.
         folder: where it is built; what is up to date there is kept.
+        ops: the one op whose kernels are in it; "*": all of them.
     """
-    return _build(root, folder, ["-DSECATEUR_EMULATE=ON"], "_emu")
+    return _build(root, folder, ["-DSECATEUR_EMULATE=ON", f"-DSECATEUR_CUDA_OPS={ops}"], "_emu")
 
 
 def compiled() -> Path:

@@ -1,7 +1,7 @@
 """Faults put into a kernel on purpose: its tests must see each of them.
 
 tests/cuda/mutations/<kernel>.py holds `MUTATIONS`, a list of these; tests/cuda/test_<kernel>.py is
-what has to fail.
+what has to fail, or what speaks of the kernel in tests/cuda/test_<op>.py.
 """
 
 from __future__ import annotations
@@ -51,14 +51,21 @@ def run_tests(kernel: str, mutation: Mutation | None) -> subprocess.CompletedPro
         assert text.count(mutation.old) == 1, f"{file}: not once in it: {mutation.old!r}"
         path.write_text(text.replace(mutation.old, mutation.new))
     library = build.emulated(tree, FOLDER / "emu")
-    test = ROOT / "tests" / "cuda" / f"test_{kernel}.py"
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(test)],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *_tests(kernel)],
         env={**os.environ, "SECATEUR_EMULATED": str(library)},
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
+
+
+def _tests(kernel: str) -> list[str]:
+    folder = ROOT / "tests" / "cuda"
+    own = folder / f"test_{kernel}.py"
+    if own.exists():
+        return [str(own)]
+    return [str(folder / f"test_{_source(kernel).parent.name}.py"), "-k", kernel]
 
 
 def _source(kernel: str) -> Path:
