@@ -48,6 +48,8 @@ def types_of(name: str) -> list[str]:
 
 def pack(name: str, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return a weight's values and metadata in the layout that the kernel reads."""
+    if weight.shape[1] == 0:  # torch's converter takes none without columns
+        return weight.new_empty(-(-len(weight) // 32) * 32, 0), torch.empty(0, dtype=torch.int32)
     if "_frag_" in name:
         return fragment24.pack(F.pad(weight, (0, -weight.shape[1] % columns_of(weight.dtype))))
     return torch24.pack(weight, 32, columns_of(weight.dtype))
@@ -63,18 +65,17 @@ def launch(
     name: str,
     call: Call,
     *,
-    seed: int = 0,
-    resident: int = 1,
     counted: Collection[str] = (),
-    times: int = 1,
+    **how: int,
 ) -> tuple[Tensor, Outcome]:
-    """Return y [rows, out] and what the launch did; what lies beside y is checked to be untouched."""
+    """Return y [rows, out] and what the launch did; beside y nothing may have been written.
+
+    `counted` and `how` (seed, resident, times) are those of Emulator.launch.
+    """
     x, (rows, out) = call.x, (len(call.x), len(call.weight))
     values, meta = pack(name, call.weight)
     kind = next(word for word, dtype in TYPES.items() if dtype == x.dtype)
-    whole = poisoned(
-        rows, out + call.y_margin, dtype=torch.float32 if kind == "i8" else x.dtype
-    )
+    whole = poisoned(rows, out + call.y_margin, dtype=torch.float32 if kind == "i8" else x.dtype)
     y = whole[:, :out]
     in_multiple = columns_of(x.dtype)
     fields: dict[str, Tensor | int | float | None] = {
@@ -97,14 +98,7 @@ def launch(
         "act": structs.enum("Act")[call.act],
         "split": call.split,
     }
-    outcome = emulator.launch(
-        name,
-        {**fields, **call.changes},
-        seed=seed,
-        resident=resident,
-        counted=counted,
-        times=times,
-    )
+    outcome = emulator.launch(name, {**fields, **call.changes}, counted=counted, **how)
     margin = whole[:, out:].contiguous().view(torch.uint8)
     assert bool((margin == 0xFF).all()), "written behind the rows of y"
     return y, outcome
