@@ -1,7 +1,9 @@
 """Faults put into a kernel on purpose: its tests must see each of them.
 
 tests/cuda/mutations/<kernel>.py holds `MUTATIONS`, a list of these; tests/cuda/test_<kernel>.py is
-what has to fail, or what speaks of the kernel in tests/cuda/test_<op>.py.
+what has to fail, the quick part of it, or what speaks of the kernel in tests/cuda/test_<op>.py. A
+family of kernels with tests in common has one such file, named as the tests are, with `BUILT`: the
+kernels that the tests are run on.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,13 +40,24 @@ class Mutation:
     file: str = ""
 
 
-def run_tests(kernel: str, mutation: Mutation | None) -> subprocess.CompletedProcess[str]:
-    """Run a kernel's tests on a build with the fault in it."""
+def run_tests(
+    kernel: str, mutation: Mutation | None, built: Collection[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run a kernel's tests on a build with the fault in it.
+
+    Args:
+        kernel: whose tests, test_<kernel>.py.
+        mutation: the fault; None for none.
+        built: names of the kernels in the build; empty for this one alone.
+    """
     tree = FOLDER / "tree"
     _copy(ROOT / "CMakeLists.txt", tree / "CMakeLists.txt")
     for path in (ROOT / "csrc").rglob("*"):
-        if path.is_file():
-            _copy(path, tree / path.relative_to(ROOT))
+        copy = tree / path.relative_to(ROOT)
+        if path.suffix == ".cu" and _name(path) not in (built or (kernel,)):
+            copy.unlink(missing_ok=True)
+        elif path.is_file():
+            _copy(path, copy)
     if mutation is not None:
         file = mutation.file or str(_source(kernel).relative_to(ROOT / "csrc" / "cuda"))
         path = tree / "csrc" / "cuda" / file
@@ -53,7 +67,7 @@ def run_tests(kernel: str, mutation: Mutation | None) -> subprocess.CompletedPro
     library = build.emulated(tree, FOLDER / "emu")
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *_tests(kernel)],
-        env={**os.environ, "SECATEUR_EMULATED": str(library)},
+        env={**os.environ, "SECATEUR_EMULATED": str(library), "SECATEUR_CUDA_VERIFY": "0"},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -70,7 +84,11 @@ def _tests(kernel: str) -> list[str]:
 
 def _source(kernel: str) -> Path:
     sources = (ROOT / "csrc" / "cuda").glob("*/*.cu")
-    return next(path for path in sources if f"{path.parent.name}_{path.stem}" == kernel)
+    return next(path for path in sources if _name(path) == kernel)
+
+
+def _name(source: Path) -> str:
+    return f"{source.parent.name}_{source.stem}"
 
 
 def _copy(source: Path, target: Path) -> None:
