@@ -47,7 +47,7 @@ struct Problem {
   typename Of<T>::Sum* workspace;  // [split][rows][padded_out]
   std::int64_t out, padded_out, y_stride, bands;
   int tiles, block_tiles, piece_tiles;
-  int block_bands, parts, split, shared_words;
+  int block_bands, parts, split;
   Act act;
 };
 
@@ -204,8 +204,8 @@ __device__ __forceinline__ void finish(const Problem<T>& p, int row, std::int64_
 // Whether this block is the last of its column. All threads ask.
 template <class T>
 __device__ __forceinline__ bool comes_last(const Problem<T>& p) {
-  const Shared<std::uint32_t> flag = ptx::shared<std::uint32_t>() + p.shared_words;
-  ptx::barrier();
+  const auto flag = ptx::shared<std::uint32_t>();
+  ptx::barrier();  // warps' sums have been read, and the block's stored, by all
   if (ptx::thread() == 0) {
     const auto others = static_cast<std::uint32_t>(p.split - 1);
     ptx::fence();  // for the whole block: the barriers before and behind make it theirs
@@ -337,13 +337,11 @@ template <class T>
 int start(const NmLinearArgs& args, void* stream) {
   const bool few = args.rows <= kRowsOfMma;
   const DecodePlan plan = plan_of<T>(args);
-  Problem<T> p = problem_of<T>(args, plan);
+  const Problem<T> p = problem_of<T>(args, plan);
   const int staged = p.block_tiles < p.piece_tiles ? p.block_tiles : p.piece_tiles;
   const int x_words = staged * p.x.rows * (cuda::kTileBytes / decode::kWordBytes);
   const int sum_words = kWarps * (few ? kWarpSums<1> : kWarpSums<2>);
-  p.shared_words = x_words > sum_words ? x_words : sum_words;
-  // Behind x or the sums, the flag of comes_last().
-  const int shared_bytes = (p.shared_words + 1) * decode::kWordBytes;
+  const int shared_bytes = (x_words > sum_words ? x_words : sum_words) * decode::kWordBytes;
   const ptx::Dim3 grid = {static_cast<unsigned>(plan.columns), static_cast<unsigned>(plan.split),
                           1};
   return ptx::launch(few ? eight_rows<T> : sixteen_rows<T>, grid, {kThreads, 1, 1}, shared_bytes,

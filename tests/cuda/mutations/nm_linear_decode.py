@@ -3,7 +3,6 @@
 from tests.support.cuda.mutate import Mutation
 
 X = "nm_linear/decode_x.cuh"
-PLAN = "nm_linear/decode_plan.h"
 
 MUTATIONS = [
     Mutation(
@@ -68,13 +67,8 @@ MUTATIONS = [
     ),
     Mutation(
         "no barrier before a block counts as done",
-        "p.shared_words;\n  ptx::barrier();",
-        "p.shared_words;",
-    ),
-    Mutation(
-        "the flag lies on the sums",
-        "ptx::shared<std::uint32_t>() + p.shared_words",
-        "ptx::shared<std::uint32_t>()",
+        "  ptx::barrier();  // warps' sums have been read, and the block's stored, by all\n",
+        "",
     ),
     Mutation(
         "another problem counts where sums lie", "p.counters + cuda::kMostColumns", "p.counters + 8"
