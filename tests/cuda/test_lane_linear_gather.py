@@ -53,7 +53,7 @@ def test_tiles_may_be_empty_or_full(emulator: Emulator) -> None:
     """A stage has room for the fullest tile there is, and for any where nobody says which."""
     gen = data.generator(7)
     mask = torch.zeros(64, 320, dtype=torch.bool)
-    mask[16:32, 64:128] = True
+    mask[16:32, :128] = True
     mask[48:, 256:] = data.random_mask(16, 64, 0.1, gen)
     weight = data.integers((64, 320), gen, torch.float16)
     x = data.integers((3, 320), gen, torch.float16)
@@ -88,9 +88,9 @@ def test_the_weight_is_read_once(emulator: Emulator) -> None:
     _, outcome = lane.launch(emulator, NAME, x, packed, 128, counted=counted)
     outcome.clean()
     lane.check_reads(outcome)
-    # A warp reads the table along its row of tiles; where one ends, the next begins.
-    assert set(outcome.reads["starts"].tolist()) == {1, 2}
-    assert outcome.reads["starts"].sum() == 8 * (4 + 1) * 4
+    # A warp reads where its two steps of two tiles begin and end; where it ends another begins.
+    assert outcome.reads["starts"].max() == 2
+    assert outcome.reads["starts"].sum() == 8 * (2 + 1) * 4
     assert outcome.counters["mma"] == (128 // 16) * (256 // 16) * (64 // 8)
 
 

@@ -16,7 +16,8 @@ struct Balanced : N32 {
   template <class T>
   class Tile {
    public:
-    __device__ __forceinline__ Tile(Shared<std::uint8_t> tile, Shared<std::uint8_t> scratch, int n)
+    __device__ __forceinline__ Tile(Shared<std::uint8_t> tile, Shared<std::uint8_t> scratch, int n,
+                                    int)
         : dense_{scratch} {
       expand(tile, 0, n);
 #pragma unroll
@@ -61,10 +62,7 @@ struct Balanced : N32 {
 const char* refuses(const LaneLinearArgs& args) {
   if (args.n < 2 || args.n > Block::kMostKept || args.n % 2 != 0)
     return "n: wanted an even number from 2 to 24; lb32 holds what is denser";
-  return refuses_any(args, Balanced::kIn);
-}
-std::int64_t workspace_bytes(const LaneLinearArgs& args) {
-  return workspace_bytes_of(args, Balanced::kIn);
+  return refuses_any(args);
 }
 int run(const LaneLinearArgs& args, void* stream) { return run_any<Balanced>(args, stream); }
 

@@ -12,11 +12,11 @@ namespace secateur::lane_linear {
 // Bytes of shared memory, and where in it things are.
 template <class Reader, int kRows>
 struct Room {
-  static constexpr int kXBytes = kRows * Reader::kIn * 2;
+  static constexpr int kXBytes = kRows * Block::kIn * 2;
   int warp_bytes, stage_bytes;
 
   __host__ __device__ constexpr explicit Room(int most)
-      : warp_bytes(Reader::kMasks * 4 + most * 2),
+      : warp_bytes(Reader::kTiles * Reader::kMasks * 4 + most * 2),
         stage_bytes(kXBytes + Block::kWarps * warp_bytes) {}
   __host__ __device__ constexpr int scratch(int warp) const {
     return Block::kStages * stage_bytes + warp * Reader::kScratchBytes;
@@ -37,7 +37,7 @@ __device__ __forceinline__ void multiply(float (&sums)[kRows / 8][4],
                                          typename Reader::template Tile<T>& weight,
                                          Shared<std::uint8_t> x) {
 #pragma unroll
-  for (int pair = 0; pair < Reader::kIn / 32; ++pair) {
+  for (int pair = 0; pair < Block::kIn / 32; ++pair) {
     std::uint32_t a[2][4];
     weight.take(a, pair);
 #pragma unroll
@@ -61,7 +61,9 @@ __device__ __forceinline__ void walk(const Problem<T>& p, const Sums<kRows>& whe
   const std::int64_t out = where.out0 + ptx::warp() * Block::kTileOut;
   const bool active = out < p.out;  // whether the warp has rows of the weight
   XStream<typename Reader::Order, kRows, T> x(p, where.row0, first);
-  TileStream<Reader, T> tiles(p, out / Block::kTileOut * p.steps + first, active ? count : 0);
+  const int tile = first * Reader::kTiles;  // of a row of them
+  const int most = count * Reader::kTiles, left = p.tiles - tile < most ? p.tiles - tile : most;
+  TileStream<Reader, T> tiles(p, out / Block::kTileOut * p.tiles + tile, active ? left : 0);
   Ring filled = {room.stage_bytes, 0}, used = filled;
   const auto fetch = [&](bool any) {
     if (any) {
@@ -81,7 +83,7 @@ __device__ __forceinline__ void walk(const Problem<T>& p, const Sums<kRows>& whe
     if (active) {
       const Shared<std::uint8_t> stage = memory + used.at;
       typename Reader::template Tile<T> weight(stage + mine, memory + room.scratch(ptx::warp()),
-                                               p.n);
+                                               p.n, left - i * Reader::kTiles);
       multiply<Reader, kRows, T>(sums, weight, stage);
     }
     used.advance();
@@ -105,12 +107,13 @@ __global__ void __launch_bounds__(Block::kThreads, Block::per_sm(kRows)) product
 
 template <class T, class Reader, int kRows>
 int start_tiles(const LaneLinearArgs& args, void* stream) {
-  const Cut cut = cut_of(args, Reader::kIn);
+  const Cut cut = cut_of(args);
   const int most = Reader::most(args);
   const ptx::Dim3 grid = {static_cast<unsigned>(cut.row_tiles),
                           static_cast<unsigned>(cut.out_tiles), static_cast<unsigned>(cut.splits)};
   return ptx::launch(product<T, Reader, kRows>, grid, {Block::kThreads, 1, 1},
-                     Room<Reader, kRows>(most).bytes(), stream, problem_of<T>(args, cut, most));
+                     Room<Reader, kRows>(most).bytes(), stream,
+                     problem_of<T>(args, cut, most, Reader::kTileIn));
 }
 
 template <class T, class Reader>
@@ -138,7 +141,7 @@ template <class Reader>
 constexpr cuda::Config config_of(int most) {
   return {Block::kThreads,  Room<Reader, Block::kMostRows>(most).bytes(),
           Block::kStages,   Block::kOut,
-          Block::kMostRows, Reader::kIn};
+          Block::kMostRows, Block::kIn};
 }
 
 }  // namespace secateur::lane_linear

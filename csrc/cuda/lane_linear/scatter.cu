@@ -16,15 +16,26 @@ using namespace secateur::lane_linear;
 
 struct Scattered : Lb32 {
   static constexpr int kScratchBytes = Scratch::kBytes;
-  static int most(const LaneLinearArgs& args) { return most_of(args); }
+  static int most(const LaneLinearArgs& args) { return kTiles * most_of(args); }
 
   template <class T>
   class Tile {
    public:
-    __device__ __forceinline__ Tile(Shared<std::uint8_t> tile, Shared<std::uint8_t> scratch, int)
-        : dense_{scratch} {
-      std::uint32_t mask = ptx::load(tile.as<std::uint32_t>() + ptx::lane());
-      Shared<T> end = (tile + kMasks * 4).template as<T>() + inclusive_sum(ptx::popc(mask));
+    __device__ __forceinline__ Tile(Shared<std::uint8_t> packed, Shared<std::uint8_t> scratch, int,
+                                    int tiles)
+        : ends_(packed.as<std::uint32_t>() + ptx::lane(), tiles),
+          values_((packed + kTiles * kMasks * 4).template as<T>()),
+          dense_{scratch} {}
+    __device__ __forceinline__ void take(std::uint32_t (&a)[2][4], int pair) {
+      if (pair % 2 == 0) expand(pair / 2);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) a[i / 4][i % 4] = dense_.word(pair % 2 * 8 + i);
+    }
+
+   private:
+    __device__ __forceinline__ void expand(int tile) {
+      std::uint32_t mask = ends_.masks[tile];
+      Shared<T> end = values_ + ends_.end[tile];
       dense_.clear();
 #pragma unroll 1
       while (mask != 0) {  // from the last
@@ -35,23 +46,17 @@ struct Scattered : Lb32 {
       }
       ptx::syncwarp();
     }
-    __device__ __forceinline__ void take(std::uint32_t (&a)[2][4], int pair) {
-#pragma unroll
-      for (int i = 0; i < 8; ++i) a[i / 4][i % 4] = dense_.word(pair * 8 + i);
-    }
 
-   private:
+    LaneEnds ends_;
+    Shared<T> values_;
     Scratch dense_;
   };
 };
 
 const char* refuses(const LaneLinearArgs& args) { return refuses_lb32(args); }
-std::int64_t workspace_bytes(const LaneLinearArgs& args) {
-  return workspace_bytes_of(args, Scattered::kIn);
-}
 int run(const LaneLinearArgs& args, void* stream) { return run_any<Scattered>(args, stream); }
 
-constexpr cuda::Config kConfig = config_of<Scattered>(Block::kMostValues);
+constexpr cuda::Config kConfig = config_of<Scattered>(Lb32::kTiles * kMostBeside64);
 
 }  // namespace
 

@@ -23,10 +23,11 @@ struct Scratch {
                  {0, 0, 0, 0});
     ptx::syncwarp();
   }
+  // Of 64 place + 2 place, whose bits do not meet, the bits of place / 2 at 128 and place % 2 at 2.
   template <class T>
   __device__ __forceinline__ void put(int place, T value) const {
-    ptx::store((at + (place >> 1) * 128 + (place & 1) * 2 + ptx::lane() * 4).template as<T>(),
-               value);
+    const int offset = place * 66 & 0x782;
+    ptx::store((at + offset + ptx::lane() * 4).template as<T>(), value);
   }
   __device__ __forceinline__ std::uint32_t word(int i) const {
     return ptx::load((at + i * 128 + ptx::lane() * 4).template as<std::uint32_t>());

@@ -7,12 +7,11 @@ namespace secateur::lane_linear {
 
 using ptx::Shared;
 
-// In x's own order. A row's eight chunks are permuted by its number, so that the eight rows of an
+// In x's own order. A row's chunks are permuted by its number, so that the eight rows of an
 // ldmatrix lie in different banks.
 struct InOrder {
-  static constexpr int kIn = 64;
   __device__ __forceinline__ static int offset(int row, int chunk) {
-    return row * kIn * 2 + (chunk ^ (row & 7)) * 16;
+    return row * Block::kIn * 2 + (chunk ^ (row & 7)) * 16;
   }
   // b of fragments 2 pair and 2 pair + 1, for eight rows.
   __device__ __forceinline__ static void fragments(std::uint32_t (&b)[4], Shared<std::uint8_t> x,
@@ -25,9 +24,8 @@ struct InOrder {
 // In the order of n32, where a lane's part of both fragments is 16 bytes of x. A row's sixteen
 // chunks are permuted so that the eight lanes of two rows lie in different banks.
 struct ByLane {
-  static constexpr int kIn = 128;
   __device__ __forceinline__ static int offset(int row, int chunk) {
-    return row * kIn * 2 + (chunk ^ (chunk >> 3) ^ ((row & 1) << 1)) * 16;
+    return row * Block::kIn * 2 + (chunk ^ (chunk >> 3) ^ ((row & 1) << 1)) * 16;
   }
   __device__ __forceinline__ static void fragments(std::uint32_t (&b)[4], Shared<std::uint8_t> x,
                                                    int row, int pair) {
@@ -47,7 +45,7 @@ class XStream {
   __device__ __forceinline__ XStream(const Problem<T>& p, std::int64_t row0, int step)
       : stride_(p.x_stride * kApart) {
     const int row = ptx::thread() / kRowChunks, chunk = ptx::thread() % kRowChunks;
-    const std::int64_t column = std::int64_t{step} * Order::kIn + chunk * Block::kChunk;
+    const std::int64_t column = std::int64_t{step} * Block::kIn + chunk * Block::kChunk;
     const std::int64_t rows = p.rows - row0;
     from_ = p.x + (row0 + row) * p.x_stride + column;
     rows_ = (rows < kRows ? static_cast<int>(rows) : kRows) - row;
@@ -60,15 +58,15 @@ class XStream {
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       if (kPartly && idle_) break;
-      ptx::cp_async<16>(stage + to_ + i * kApart * Order::kIn * 2, from_ + i * stride_,
+      ptx::cp_async<16>(stage + to_ + i * kApart * Block::kIn * 2, from_ + i * stride_,
                         i * kApart < rows_ ? inside * 2 : 0);
     }
-    from_ += Order::kIn;
-    columns_ -= Order::kIn;
+    from_ += Block::kIn;
+    columns_ -= Block::kIn;
   }
 
  private:
-  static constexpr int kRowChunks = Order::kIn / Block::kChunk;
+  static constexpr int kRowChunks = Block::kIn / Block::kChunk;
   static constexpr int kApart = Block::kThreads / kRowChunks;  // rows that all threads copy at once
   static constexpr bool kPartly = kRows < kApart;
   static constexpr int kEach = kPartly ? 1 : kRows / kApart;

@@ -23,8 +23,8 @@ MUTATIONS = [
     Mutation("the second group over the first", "      expand(tile, 1, n);\n", ""),
     Mutation(
         "half of the masks are copied",
-        "ptx::lane() < Layout::kMasks / 4",
-        "ptx::lane() < 8",
+        "spans_.tiles() * (Layout::kMasks / 4)",
+        "8",
         "lane_linear/layouts.cuh",
     ),
 ]

@@ -6,6 +6,7 @@ PRODUCT = "lane_linear/product.cuh"
 PROBLEM = "lane_linear/problem.cuh"
 LAYOUTS = "lane_linear/layouts.cuh"
 FINISH = "lane_linear/finish.cuh"
+LANE_SUM = "lane_linear/lane_sum.cuh"
 X_TILE = "lane_linear/x_tile.cuh"
 
 MUTATIONS = [
@@ -22,14 +23,17 @@ MUTATIONS = [
         "576;",
         PROBLEM,
     ),
+    Mutation("a lane begins behind its own values", "ends_.end[i] - ends_.kept[i]", "ends_.end[i]"),
+    Mutation("the second tile begins right behind the first", "(all + 7) / 8 * 8", "all", LANE_SUM),
     Mutation(
-        "a lane begins behind its own values", "inclusive_sum(kept) - kept)", "inclusive_sum(kept))"
+        "a last tile alone has one behind it",
+        "tiles > 1 ? ptx::load(words + 32) : 0",
+        "ptx::load(words + 32)",
+        LANE_SUM,
     ),
     Mutation("the halves of a register swapped", "0x5410", "0x1054"),
     Mutation("rows g and g + 8 swapped", "a[i / 4][i % 4] =", "a[i / 4][i % 4 ^ 1] ="),
-    Mutation(
-        "the scan lacks its last step", "delta < 32", "delta < 16", "lane_linear/lane_sum.cuh"
-    ),
+    Mutation("the scan lacks its last step", "delta < 32", "delta < 16", LANE_SUM),
     Mutation("no swizzle: banks conflict", "(chunk ^ (row & 7)) * 16", "chunk * 16", X_TILE),
     Mutation(
         "copies rows of x behind the last",
@@ -43,7 +47,12 @@ MUTATIONS = [
         "Block::kChunk;",
         X_TILE,
     ),
-    Mutation("reads the table behind its end", "if (--left_ > 0)", "if (left_-- > 0)", LAYOUTS),
+    Mutation(
+        "a step ends with its first tile",
+        "end_ = ptx::load_nc(at_ + tiles());",
+        "end_ = ptx::load_nc(at_ + 1);",
+        LAYOUTS,
+    ),
     Mutation(
         "writes rows behind the last",
         "if (row >= p.rows || out >= p.out)",

@@ -23,13 +23,11 @@ MUTATIONS = [
         "end = end + -1;\n        dense_.put(place, ptx::load(end));",
         "dense_.put(place, ptx::load(end));\n        end = end + -1;",
     ),
-    Mutation("halves of a word swapped", "(place & 1) * 2", "(~place & 1) * 2", SCRATCH),
+    Mutation("halves of a word swapped", "place * 66 & 0x782", "(place * 66 ^ 2) & 0x782", SCRATCH),
+    Mutation("words of other lanes", "place * 66 & 0x782", "place * 2", SCRATCH),
     Mutation(
-        "lanes share a bank",
-        "(at + (place >> 1) * 128 + (place & 1) * 2 + ptx::lane() * 4)",
-        "(at + (place >> 1) * 4 + (place & 1) * 2 + ptx::lane() * 64)",
-        SCRATCH,
+        "the second tile is never expanded", "if (pair % 2 == 0) expand", "if (pair == 0) expand"
     ),
     Mutation("half of the tile is cleared", "i < kBytes / 512", "i < kBytes / 1024", SCRATCH),
-    Mutation("fragments in the wrong order", "pair * 8 + i", "(1 - pair) * 8 + i"),
+    Mutation("fragments in the wrong order", "pair % 2 * 8 + i", "(1 - pair % 2) * 8 + i"),
 ]
