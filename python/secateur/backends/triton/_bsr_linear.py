@@ -89,24 +89,18 @@ def product(  # noqa: PLR0913  what a walk over blocks is made of
     strip_count = len(strips.order)
     count = _parts(rows, strips, in_side, x.device) if count is None else count
     partial = _launch.sheets(count, y.numel(), x.device)
-    launched(_product.launcher)[
-        lambda meta: (triton.cdiv(rows, meta["TOKENS"]), strip_count, count)
-    ](
+    blocks = strips.first, strips.across, strips.start, strips.order
+    sizes = rows, ins, outs, flat.stride(0), _launch.row_bucket(rows)
+    kernel = launched(_product.launcher)
+    kernel[lambda meta: (triton.cdiv(rows, meta["TOKENS"]), strip_count, count)](
         flat,
         values,
-        strips.first,
-        strips.across,
-        strips.start,
-        strips.order,
+        *blocks,
         y,
         partial,
         tail.bias if partial is None else None,
         tail.residual if partial is None else None,
-        rows,
-        ins,
-        outs,
-        flat.stride(0),
-        _launch.row_bucket(rows),
+        *sizes,
         OUT=out_side,
         IN=in_side,
         TRANSPOSED=transposed,
