@@ -81,35 +81,26 @@ def product(  # noqa: PLR0913  what a walk over blocks is made of
     if y.numel() == 0:
         return y
     residual = None if tail.residual is None else tail.residual.contiguous()
-    strip_count = len(strips.order)
+    tail = Tail(tail.bias, residual, tail.act)
     if len(strips.across) == 0:  # nothing to walk over
         nothing = torch.zeros((1, y.numel()), dtype=torch.float32, device=x.device)
-        _launch.add_parts(nothing, y, y.numel(), outs, Tail(tail.bias, residual, tail.act))
+        _launch.add_parts(nothing, y, y.numel(), outs, tail)
         return y
-    if count is None:
-        tokens = min(128, max(16, triton.next_power_of_2(rows)))
-        per_strip = len(strips.across) * in_side // strip_count
-        programs = strip_count * triton.cdiv(rows, tokens)
-        count = _launch.parts(programs, per_strip // 64, x.device)
+    strip_count = len(strips.order)
+    count = _parts(rows, strips, in_side, x.device) if count is None else count
     partial = _launch.sheets(count, y.numel(), x.device)
-    launched(_product.launcher)[
-        lambda meta: (triton.cdiv(rows, meta["TOKENS"]), strip_count, count)
-    ](
+    blocks = strips.first, strips.across, strips.start, strips.order
+    sizes = rows, ins, outs, flat.stride(0), _launch.row_bucket(rows)
+    kernel = launched(_product.launcher)
+    kernel[lambda meta: (triton.cdiv(rows, meta["TOKENS"]), strip_count, count)](
         flat,
         values,
-        strips.first,
-        strips.across,
-        strips.start,
-        strips.order,
+        *blocks,
         y,
         partial,
         tail.bias if partial is None else None,
-        residual if partial is None else None,
-        rows,
-        ins,
-        outs,
-        flat.stride(0),
-        _launch.row_bucket(rows),
+        tail.residual if partial is None else None,
+        *sizes,
         OUT=out_side,
         IN=in_side,
         TRANSPOSED=transposed,
@@ -118,8 +109,16 @@ def product(  # noqa: PLR0913  what a walk over blocks is made of
         PRECISION=_launch.precision(x, values),
     )
     if partial is not None:
-        _launch.add_parts(partial, y, y.numel(), outs, Tail(tail.bias, residual, tail.act))
+        _launch.add_parts(partial, y, y.numel(), outs, tail)
     return y
+
+
+def _parts(rows: int, strips: Strips, side: int, device: torch.device) -> int:
+    """Return into how many parts the sums of `rows` tokens over a strip are cut."""
+    tokens = min(128, max(16, triton.next_power_of_2(rows)))
+    programs = len(strips.order) * triton.cdiv(rows, tokens)
+    longest = len(strips.across) * side // len(strips.order)
+    return _launch.parts(programs, longest // 64, device)
 
 
 def gradient(

@@ -1,3 +1,4 @@
+# size: a kernel is one function, its arguments and its loop.
 """Dense blocks times many or few rows: y = x Wᵀ, dX = dY W (the same walk), and dW block by block.
 
 A block's values lie column after column: value (k, j) of a block of h rows is at start + k h + j.

@@ -1,3 +1,4 @@
+# size: a kernel is one function, its arguments and its loop.
 """N kept of every M: loaded as they are packed, spread to a dense tile in registers, multiplied.
 
 Where the values and codes of a row lie is in formats/nm.py: row block, K block, row, k ascending.
