@@ -2,22 +2,25 @@
 
 tests/cuda/mutations/<kernel>.py holds `MUTATIONS`, a list of these; tests/cuda/test_<kernel>.py is
 what has to fail, or what speaks of the kernel in tests/cuda/test_<op>.py.
+
+A faulty library is one object file compiled anew and linked with all the others of `build/emu`.
 """
 
 from __future__ import annotations
 
-import filecmp
+import json
 import os
-import shutil
+import shlex
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.cuda import build
 
 ROOT = build.ROOT
-FOLDER = ROOT / "build" / "mutated"
+CUDA = ROOT / "csrc" / "cuda"
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Mutation:
         fault: what it is, in words.
         old: text that occurs once in the file.
         new: what stands there instead.
-        file: under csrc/cuda; the kernel's own if empty.
+        file: under csrc/cuda; the kernel's own if empty. Of a header the kernel's file is compiled
+            with the fault, and nothing else.
     """
 
     fault: str
@@ -38,26 +42,41 @@ class Mutation:
 
 
 def run_tests(kernel: str, mutation: Mutation | None) -> subprocess.CompletedProcess[str]:
-    """Run a kernel's tests on a build with the fault in it."""
-    tree = FOLDER / "tree"
-    _copy(ROOT / "CMakeLists.txt", tree / "CMakeLists.txt")
-    for path in (ROOT / "csrc").rglob("*"):
-        if path.is_file():
-            _copy(path, tree / path.relative_to(ROOT))
-    if mutation is not None:
-        file = mutation.file or str(_source(kernel).relative_to(ROOT / "csrc" / "cuda"))
-        path = tree / "csrc" / "cuda" / file
-        text = path.read_text()
-        assert text.count(mutation.old) == 1, f"{file}: not once in it: {mutation.old!r}"
-        path.write_text(text.replace(mutation.old, mutation.new))
-    library = build.emulated(tree, FOLDER / "emu")
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *_tests(kernel)],
-        env={**os.environ, "SECATEUR_EMULATED": str(library)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    """Run a kernel's tests on a library with the fault in it."""
+    library = build.emulated()
+    with tempfile.TemporaryDirectory() as folder:
+        if mutation is not None:
+            library = _faulty(kernel, mutation, library.parent, Path(folder))
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *_tests(kernel)],
+            env={**os.environ, "SECATEUR_EMULATED": str(library)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+
+def _faulty(kernel: str, mutation: Mutation, built: Path, folder: Path) -> Path:
+    """Return the path of a library with the fault; the rest of it lies in `built`."""
+    changed = CUDA / mutation.file if mutation.file else _source(kernel)
+    text = changed.read_text()
+    assert text.count(mutation.old) == 1, f"{changed}: not once in it: {mutation.old!r}"
+    copy = folder / changed.relative_to(ROOT)
+    copy.parent.mkdir(parents=True)
+    copy.write_text(text.replace(mutation.old, mutation.new))
+    unit = changed if changed.suffix in (".cu", ".cpp") else _source(kernel)
+    entries = json.loads((built / "compile_commands.json").read_text())
+    mine = next(entry for entry in entries if Path(entry["file"]) == unit)
+    command = shlex.split(mine["command"])
+    command[command.index("-o") + 1] = "faulty.o"
+    command[command.index(str(unit))] = str(copy if unit == changed else unit)
+    command.insert(1, f"-I{folder / 'csrc'}")
+    # First in the line, so that its copy of a header's function is the one that is kept.
+    others = [str(built / entry["output"]) for entry in entries if entry is not mine]
+    for step in (command, [command[0], "-shared", "-o", "_emu.so", "faulty.o", *others]):
+        done = subprocess.run(step, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "_emu.so"
 
 
 def _tests(kernel: str) -> list[str]:
@@ -69,13 +88,4 @@ def _tests(kernel: str) -> list[str]:
 
 
 def _source(kernel: str) -> Path:
-    sources = (ROOT / "csrc" / "cuda").glob("*/*.cu")
-    return next(path for path in sources if f"{path.parent.name}_{path.stem}" == kernel)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy what differs, so that only that is compiled again."""
-    if target.exists() and filecmp.cmp(source, target, shallow=False):
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    return next(p for p in CUDA.glob("*/*.cu") if f"{p.parent.name}_{p.stem}" == kernel)
