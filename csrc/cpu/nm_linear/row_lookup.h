@@ -1,111 +1,223 @@
-// nm x one row of x, AVX-512, where 16 kept weights span 32 columns (1:2, 2:4, 4:8, 8:16): their x
-// values are one lookup (vpermi2ps) in two registers. Bound: 3 cycles for 32 weights of the dense
-// layer; from DRAM, 2.125 bytes a weight of the dense layer (2:4).
+// nm x few rows of x, AVX-512, where 16 kept weights of a row lie within 64 columns and M is a power
+// of two (2:4, 4:8, 3:4, 1:4): their x values are one lookup (vpermi2ps) in two registers, or two in
+// four. Four rows of the weight go together, so that those registers are loaded once for all.
+// Bound: shuffle ports, 4 cycles for 16 weights of 16 bits, 3 for floats; from DRAM, 2.125 bytes a
+// weight of the dense layer with floats (2:4), 1.125 with 16 bits.
 #pragma once
 
 #include "cpu/nm_linear/blocks.h"
 #include "cpu/row/avx512.h"
-#include "cpu/row/row.h"
+#include "cpu/row/few.h"
 
 namespace {
 
-// Lane j's column among its 32: where its group starts, plus its code.
-template <int kBits>
-struct LaneColumns {
-  __m512i shift, start;
+constexpr int kMostSpans = kMostKept / 16;
+constexpr int kWidestSpan = 64;    // columns
+constexpr int kMostFewRows = 8;    // of x: from here on the tiled kernel is as fast
+constexpr int kPieceFloats = 256 + kWidestSpan;  // of x for one K block, and what a span reads past
 
-  explicit LaneColumns(const Header& h) {
-    alignas(64) std::int32_t shifts[16], starts[16];
-    for (int j = 0; j < 16; ++j) {
-      shifts[j] = j * kBits % 32;
-      starts[j] = j / h.n * h.m;
+// Columns within which 16 weights lie, wherever they begin: whole groups.
+SECATEUR_INLINE int columns_of_16(const Header& h) {
+  const int common = h.n & -h.n;  // what every multiple of 16 and N have in common, N at most 16
+  return ((h.n - common + 15) / h.n + 1) * h.m;
+}
+
+// Where the weights of each span of 16 have their columns: counted from `first`, lane j's group
+// starts at start[j].
+struct NmSpans {
+  alignas(64) std::int32_t start[kMostSpans][16];
+  int first[kMostSpans];
+  __mmask16 upper[kMostSpans];  // lanes whose columns are the 32nd and later
+
+  NmSpans(const Header& h, int kept) {
+    int group = 0, place = 0;
+    for (int s = 0; 16 * s < kept; ++s) {
+      first[s] = group * h.m;
+      unsigned far = 0;
+      for (int j = 0; j < 16; ++j) {
+        start[s][j] = group * h.m - first[s];
+        far |= (start[s][j] >= 32 ? 1U : 0U) << j;
+        if (++place == h.n) place = 0, ++group;
+      }
+      upper[s] = static_cast<__mmask16>(far);
     }
-    shift = _mm512_load_si512(shifts);
-    start = _mm512_load_si512(starts);
-  }
-
-  SECATEUR_INLINE __m512i operator()(const std::uint32_t* codes) const {
-    __m512i word = _mm512_set1_epi32(static_cast<int>(codes[0]));
-    if constexpr (kBits == 4)
-      word = _mm512_mask_set1_epi32(word, 0xFF00, static_cast<int>(codes[1]));
-    const __m512i code =
-        _mm512_and_si512(_mm512_srlv_epi32(word, shift), _mm512_set1_epi32((1 << kBits) - 1));
-    return _mm512_add_epi32(start, code);
   }
 };
 
-// 16 weights against 32 columns of x, held as two registers.
-struct Span {
-  __m512 low, high;
+// The columns of x of one span.
+template <int kTables>
+struct Window {
+  __m512 x[kTables];
 
-  SECATEUR_INLINE __m512 operator[](__m512i k) const {
-    return _mm512_permutex2var_ps(low, k, high);
+  SECATEUR_INLINE explicit Window(const float* from) {
+    SECATEUR_UNROLL
+    for (int i = 0; i < kTables; ++i) x[i] = _mm512_loadu_ps(from + 16 * i);
+  }
+
+  SECATEUR_INLINE __m512 operator()(__m512i k, __mmask16 upper) const {
+    const __m512 low = _mm512_permutex2var_ps(x[0], k, x[1]);
+    if constexpr (kTables == 2) return low;
+    return _mm512_mask_blend_ps(upper, low, _mm512_permutex2var_ps(x[kTables - 2], k, x[kTables - 1]));
   }
 };
 
-template <int kBits>
+// Codes of kBits; kX rows of x.
+template <int kBits, int kTables, int kX, class V>
 struct NmLookup {
-  static constexpr int kWords = kBits / 2;  // of codes, for 16 weights
-  const LaneColumns<kBits> columns;
+  const NmSpans& spans;
+  const float* x[kX];  // their pieces
+  float* y[kX];
+  __m512i shift, code_mask;
 
-  explicit NmLookup(const Header& h) : columns(h) {}
-
-  // Whole 16s of one row.
-  SECATEUR_INLINE __m512 dot(const float* w, const std::uint32_t* codes, int spans,
-                             const Span* x) const {
-    __m512 sum = _mm512_setzero_ps();
-    for (int s = 0; s < spans; ++s, codes += kWords)
-      sum = _mm512_fmadd_ps(_mm512_loadu_ps(w + 16 * s), x[s][columns(codes)], sum);
-    return sum;
+  NmLookup(const Header& h, const NmSpans& s) : spans(s), code_mask(_mm512_set1_epi32(h.m - 1)) {
+    alignas(64) std::int32_t shifts[16];
+    for (int j = 0; j < 16; ++j) shifts[j] = j * kBits % 32;
+    shift = _mm512_load_si512(shifts);
   }
 
-  // A row of a narrower last K block: masked, since lanes beyond may look up an infinity.
-  SECATEUR_INLINE __m512 dot_rest(const float* w, const std::uint32_t* codes, __mmask16 there,
-                                  const Span& x, __m512 sum) const {
-    // The second word of 4-bit codes is only there if more than 8 weights are.
-    const std::uint32_t both[2] = {codes[0], kBits == 4 && (there >> 8) ? codes[1] : 0U};
-    return _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(there, w), x[columns(both)], sum, there);
+  // Lane j's column, from its span's first. The second word of 4-bit codes is only there if more
+  // than 8 weights are.
+  SECATEUR_INLINE __m512i columns(const std::uint32_t* codes, int s, bool second) const {
+    __m512i word = _mm512_set1_epi32(static_cast<int>(codes[0]));
+    if (kBits == 4 && second)
+      word = _mm512_mask_set1_epi32(word, 0xFF00, static_cast<int>(codes[1]));
+    constexpr int kFirstAndSecondOrThird = 0xEA;
+    return _mm512_ternarylogic_epi32(_mm512_srlv_epi32(word, shift), code_mask,
+                                     _mm512_load_si512(spans.start[s]), kFirstAndSecondOrThird);
   }
 
-  void block(NmBlock b, const Span* x, float* y) const {
-    const int spans = b.kept / 16;
-    const __mmask16 rest = first_lanes(b.kept % 16);
-    const auto next = [&] {
-      const auto* w = b.w.as<float>();
-      __m512 sum = dot(w, b.codes, spans, x);
-      if (rest) sum = dot_rest(w + 16 * spans, b.codes + kWords * spans, rest, x[spans], sum);
-      b.next_row();
-      return sum;
-    };
-    int i = 0;
-    for (; i + 4 <= b.rows; i += 4) {
-      const __m512 sum[4] = {next(), next(), next(), next()};
-      _mm_storeu_ps(y + i, _mm_add_ps(_mm_loadu_ps(y + i), sums_of_4(sum)));
+  // The dot products of four rows of the weight, `apart` from one to the next.
+  SECATEUR_INLINE void dot(const NmBlock& b, int apart, __m512 (&sum)[kX][4]) const {
+    const V* w[4];
+    const std::uint32_t* codes[4];
+    SECATEUR_UNROLL
+    for (int r = 0; r < 4; ++r) {
+      w[r] = b.w.as<V>() + static_cast<std::int64_t>(r) * apart * b.kept;
+      codes[r] = b.codes + static_cast<std::int64_t>(r) * apart * b.words;
+      SECATEUR_UNROLL
+      for (int i = 0; i < kX; ++i) sum[i][r] = _mm512_setzero_ps();
     }
-    for (; i < b.rows; ++i) y[i] += _mm512_reduce_add_ps(next());
+    const auto each = [&](int s, auto add) {
+      const auto window = [&](int i) { return Window<kTables>(x[i] + spans.first[s]); };
+      if constexpr (kX == 1) {
+        const Window<kTables> at[1] = {window(0)};
+        SECATEUR_UNROLL
+        for (int r = 0; r < 4; ++r) add(r, s, at);
+      } else if constexpr (kX == 2) {
+        const Window<kTables> at[2] = {window(0), window(1)};
+        SECATEUR_UNROLL
+        for (int r = 0; r < 4; ++r) add(r, s, at);
+      } else {
+        const Window<kTables> at[4] = {window(0), window(1), window(2), window(3)};
+        SECATEUR_UNROLL
+        for (int r = 0; r < 4; ++r) add(r, s, at);
+      }
+    };
+    const int whole = b.kept / 16;
+    for (int s = 0; s < whole; ++s)
+      each(s, [&](int r, int span, const Window<kTables>* at) {
+        const __m512i k = columns(codes[r] + span * kBits / 2, span, true);
+        const __m512 weights = load(w[r] + 16 * span);
+        SECATEUR_UNROLL
+        for (int i = 0; i < kX; ++i)
+          sum[i][r] = _mm512_fmadd_ps(weights, at[i](k, spans.upper[span]), sum[i][r]);
+      });
+    // Masked, not multiplied by zero: lanes beyond may look up an infinity.
+    if (const int rest = b.kept % 16; rest != 0)
+      each(whole, [&](int r, int span, const Window<kTables>* at) {
+        const __m512i k = columns(codes[r] + span * kBits / 2, span, rest > 8);
+        const __m512 weights = load(w[r] + 16 * span);
+        SECATEUR_UNROLL
+        for (int i = 0; i < kX; ++i)
+          sum[i][r] = _mm512_mask3_fmadd_ps(weights, at[i](k, spans.upper[span]), sum[i][r],
+                                            first_lanes(rest));
+      });
+  }
+
+  // Four rows at a time, each from its quarter of the block: DRAM gives one core a third more when
+  // it is read at several places at once.
+  void block(NmBlock b) const {
+    const int quarter = b.rows / 4;
+    for (int o = 0; o < quarter; ++o, b.next_row()) finish(b, o, quarter, 4);
+    b.skip(3 * quarter);
+    for (int o = 4 * quarter; o < b.rows; ++o, b.next_row()) finish(b, o, 0, 1);
+  }
+
+  SECATEUR_INLINE void finish(const NmBlock& b, int row, int apart, int count) const {
+    __m512 sum[kX][4];
+    dot(b, apart, sum);
+    SECATEUR_UNROLL
+    for (int i = 0; i < kX; ++i) {
+      alignas(16) float four[4];
+      _mm_store_ps(four, sums_of_4(sum[i]));
+      for (int r = 0; r < count; ++r) {
+        const int o = row + r * apart;
+        y[i][o] += std::is_same_v<V, I8> ? four[r] * b.w.scale[o] : four[r];
+      }
+    }
   }
 };
+
+// Rows [from, from + kX) of x and of the sums.
+template <int kBits, int kTables, int kX, class V>
+[[gnu::noinline]] void lookup_block(const Header& h, const NmBlock& b, const NmSpans& spans,
+                                    const float (*pieces)[kPieceFloats], float* const* y) {
+  NmLookup<kBits, kTables, kX, V> lookup(h, spans);
+  for (int i = 0; i < kX; ++i) {
+    lookup.x[i] = pieces[i];
+    lookup.y[i] = y[i];
+  }
+  lookup.block(b);
+}
 
 struct NmLookupBlocks {
   const LinearArgs& args;
+  const FewRows& x;
+  const NmSpans spans;
 
-  explicit NmLookupBlocks(const LinearArgs& a) : args(a) {}
+  NmLookupBlocks(const LinearArgs& a, const FewRows& few)
+      : args(a), x(few), spans(*a.weight, a.weight->k_block / a.weight->m * a.weight->n) {}
 
-  void times_row(std::int64_t row_block, std::int64_t k_block, const float* x, float* y) const {
+  void times_rows(std::int64_t row_block, std::int64_t, const FewSums& sums) const {
     const Header& h = *args.weight;
-    const std::int64_t width = secateur::smaller(h.k_block, h.in_features - k_block * h.k_block);
-    Span spans[8];
-    for (int s = 0; s < 8; ++s)
-      spans[s] = {_mm512_maskz_loadu_ps(first_lanes(width - 32 * s), x + 32 * s),
-                  _mm512_maskz_loadu_ps(first_lanes(width - 32 * s - 16), x + 32 * s + 16)};
-    const NmBlock b(args, row_block, k_block);
-    if (NmBlock::code_bits(h) == 2) return NmLookup<2>(h).block(b, spans, y);
-    NmLookup<4>(h).block(b, spans, y);
+    alignas(64) float pieces[kRowsTogether][kPieceFloats] = {};
+    for (std::int64_t k = 0; k < secateur::k_blocks(h); ++k) {
+      const std::int64_t first = k * h.k_block;
+      const std::int64_t width = secateur::smaller(h.k_block, h.in_features - first);
+      for (int i = 0; i < x.count; ++i)
+        for (std::int64_t at = 0; at < width; at += 16)
+          _mm512_store_ps(pieces[i] + at, load_first(x.row[i] + first + at, width - at));
+      const NmBlock b(args, row_block, k);
+      typed(args.value_type, args.values, [&]<class V>(const V*) {
+        const bool four_bits = NmBlock::code_bits(h) == 4, narrow = columns_of_16(h) <= 32;
+        if (four_bits)
+          narrow ? rows_of_x<4, 2, V>(b, pieces, sums) : rows_of_x<4, 4, V>(b, pieces, sums);
+        else
+          narrow ? rows_of_x<2, 2, V>(b, pieces, sums) : rows_of_x<2, 4, V>(b, pieces, sums);
+      });
+    }
+  }
+
+ private:
+  // Windows of four registers leave room for two rows of x.
+  template <int kBits, int kTables, class V>
+  SECATEUR_INLINE void rows_of_x(const NmBlock& b, const float (*pieces)[kPieceFloats],
+                                 const FewSums& sums) const {
+    const Header& h = *args.weight;
+    int i = 0;
+    if constexpr (kTables == 2)
+      for (; i + 4 <= x.count; i += 4)
+        lookup_block<kBits, kTables, 4, V>(h, b, spans, pieces + i, sums.row + i);
+    for (; i + 2 <= x.count; i += 2)
+      lookup_block<kBits, kTables, 2, V>(h, b, spans, pieces + i, sums.row + i);
+    for (; i < x.count; ++i)
+      lookup_block<kBits, kTables, 1, V>(h, b, spans, pieces + i, sums.row + i);
   }
 };
 
 int nm_lookup_rank(const Header& h, std::int64_t rows) {
-  return rows == 1 && h.m == 2 * h.n && 16 % h.n == 0 ? 3 : 0;
+  const bool power = (h.m & (h.m - 1)) == 0;
+  return rows <= kMostFewRows && power && columns_of_16(h) <= kWidestSpan ? 3 : 0;
 }
 
 }  // namespace
