@@ -1,3 +1,3 @@
 #include "cpu/nm_linear/row_lookup.h"
 
-SECATEUR_REGISTER(nm_lookup_rank, row_scratch, row_run<NmLookupBlocks>);
+SECATEUR_REGISTER_ANY_TYPE(nm_lookup_rank, nm_lookup_scratch, few_run<NmLookupBlocks>);

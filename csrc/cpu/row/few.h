@@ -21,6 +21,7 @@ constexpr int kRowsTogether = 4;  // rows of x
 struct FewRows {
   const float* row[kRowsTogether];
   int count;
+  float* spare;  // scratch beyond few_scratch, for a kernel that asked for more
 };
 
 // Where their sums go: one row block of each.
@@ -34,7 +35,7 @@ SECATEUR_INLINE std::int64_t padded(std::int64_t features) {
 
 FewRows few_rows(const LinearArgs& a, std::int64_t from, int count, float* wide) {
   const std::int64_t features = a.weight->in_features, length = padded(features);
-  FewRows x{{}, count};
+  FewRows x{{}, count, wide + kRowsTogether * length};
   for (int i = 0; i < count; ++i, wide += length) {
     const void* row = at(a.x, a.x_type, (from + i) * a.x_stride);
     x.row[i] = static_cast<const float*>(row);
