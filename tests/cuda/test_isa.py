@@ -29,7 +29,7 @@ def test_the_table_holds_the_instructions_that_are_tested(emulator: Emulator) ->
 @pytest.mark.parametrize(
     ("which", "illegal"), [("sp_f16_0", 0x5), ("sp_s8", 0xF), ("sp_tf32_1", 9)]
 )
-def test_illegal_metadata_is_reported(emulator: Emulator, which: str, illegal: int) -> None:
+def test_isa_mma_reports_illegal_metadata(emulator: Emulator, which: str, illegal: int) -> None:
     given = mma.given(which, data.generator())
     lane = 2 if which.endswith("_1") else 0
     meta = given.words[:1, lane, 12]
@@ -38,7 +38,7 @@ def test_illegal_metadata_is_reported(emulator: Emulator, which: str, illegal: i
     assert outcome.findings["metadata"]["count"] == 1
 
 
-def test_metadata_of_the_other_selector_is_not_looked_at(emulator: Emulator) -> None:
+def test_isa_mma_looks_at_the_metadata_of_its_selector_alone(emulator: Emulator) -> None:
     given = mma.given("sp_f16_1", data.generator())
     given.words[:, 0::4, 12] = 0
     given.words[:, 1::4, 12] = 0
@@ -47,7 +47,7 @@ def test_metadata_of_the_other_selector_is_not_looked_at(emulator: Emulator) -> 
     mma.judge("sp_f16_1", given, after)
 
 
-def test_a_lane_outside_of_the_mask_has_nothing_to_give(emulator: Emulator) -> None:
+def test_isa_warp_reports_reading_a_lane_outside_of_the_mask(emulator: Emulator) -> None:
     words = torch.zeros(1, 32, 4, dtype=torch.int32)
     words[..., 2], words[..., 3] = 31, 0x7FFFFFFF
     given = base.Given(words, torch.zeros(1, 32, 2, dtype=torch.int32))

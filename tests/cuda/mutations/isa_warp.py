@@ -11,6 +11,6 @@ MUTATIONS = [
         "return (lane - b) & (kWarp - 1);",
         MODEL,
     ),
-    Mutation("an offset of all bits", "operand & (kWarp - 1);", "operand % 64;", MODEL),
+    Mutation("a shuffle down ends early", "lane + b >= kWarp ?", "lane + b >= kWarp - 1 ?", MODEL),
     Mutation("syncwarp orders nothing", "order(*self().block, threads, threads);", "", MODEL),
 ]
