@@ -31,6 +31,14 @@ Sight snapshot(Thread& thread) {
   return all;
 }
 
+// Since when an access of the current thread is unordered.
+std::string since(std::int64_t block, int thread) {
+  const std::string other = std::to_string(thread);
+  if (block == self().block->number) return " with no barrier since thread " + other;
+  return " with no fence and flag since thread " + other + " of block number " +
+         std::to_string(block);
+}
+
 const char* verb(Touch how) {
   return how == Touch::read ? "reads" : how == Touch::acquire ? "acquires" : "writes";
 }
@@ -43,7 +51,7 @@ GlobalShadow& global_shadow() {
 }
 
 void GlobalShadow::forget() {
-  cells_.clear();
+  pages_.clear();
   given_.clear();
 }
 
@@ -62,14 +70,10 @@ void GlobalShadow::note(Cell& cell, Touch how, std::int64_t at, const char* buff
   const bool strong = how != Touch::read && how != Touch::write;
   const bool reads = how == Touch::read || how == Touch::acquire;
   const auto race = [&](const Event& other, const char* what) {
-    if (!report().wants("race")) return;
-    const bool mine = other.block == me.block->number;
-    report().add(
-        "race", where,
-        here() + verb(how) + " byte " + std::to_string(at) + " of " + buffer +
-            (mine ? " with no barrier since thread " : " with no fence and flag since thread ") +
-            std::to_string(other.thread) +
-            (mine ? "" : " of block number " + std::to_string(other.block)) + what);
+    if (report().wants("race"))
+      report().add("race", where,
+                   here() + verb(how) + " byte " + std::to_string(at) + " of " + buffer +
+                       since(other.block, other.thread) + what);
   };
   const Event now{static_cast<std::int32_t>(me.block->number),
                   me.block->shared.clock(me.index, me.index), static_cast<std::uint16_t>(me.index),
@@ -96,14 +100,20 @@ void GlobalShadow::synchronize(std::uint64_t address, Touch how) {
   }
 }
 
+GlobalShadow::Cell& GlobalShadow::cell(const Buffer& buffer, std::int64_t at) {
+  auto& pages = pages_[buffer.bytes];
+  if (pages.empty()) pages.resize(static_cast<std::size_t>(buffer.size) / kPage + 1);
+  auto& page = pages[static_cast<std::size_t>(at) / kPage];
+  if (page == nullptr) page = std::make_unique<Page>();
+  return (*page)[static_cast<std::size_t>(at) % kPage];
+}
+
 void GlobalShadow::touch(std::uint64_t address, int bytes, Touch how, const Where& where) {
   std::int64_t offset = 0;
   const Buffer* buffer = buffers().find(address, offset);
   if (buffer == nullptr || buffer->use == Use::read) return;
-  auto& cells = cells_[buffer->bytes];
-  if (cells.empty()) cells.resize(static_cast<std::size_t>(buffer->size));
   for (std::int64_t i = offset; i < offset + bytes; ++i)
-    note(cells[static_cast<std::size_t>(i)], how, i, buffer->name.c_str(), where);
+    note(cell(*buffer, i), how, i, buffer->name.c_str(), where);
   if (how != Touch::read && how != Touch::write) synchronize(address, how);
 }
 
