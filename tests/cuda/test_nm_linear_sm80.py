@@ -67,6 +67,13 @@ def test_every_edge_of_a_tile(emulator: Emulator, name: str, kind: str) -> None:
             check(emulator, name, kind, (rows, out, kernel.tile_in + wide))
 
 
+@pytest.mark.parametrize(("name", "kind"), [case for case in ONCE if "64x32" in case[0]])
+def test_blocks_go_over_tall_strips_of_y(emulator: Emulator, name: str, kind: str) -> None:
+    kernel = emulator.kernel(name)
+    for strips in (8, 10):  # one whole strip; one, and a shorter one behind it
+        check(emulator, name, kind, (strips * kernel.tile_rows, 3 * kernel.tile_out, 64))
+
+
 @pytest.mark.verify
 @pytest.mark.timeout(3000)
 @each_type

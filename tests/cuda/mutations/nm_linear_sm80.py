@@ -128,4 +128,10 @@ MUTATIONS = [
         "args.steps / args.parts} * (part + 1)",
         "tile/product.cuh",
     ),
+    Mutation(
+        "the last strip of tiles is taken for a whole one",
+        "row_tiles - first < kTall ? row_tiles - first : kTall",
+        "kTall",
+        "tile/raster.cuh",
+    ),
 ]
