@@ -142,9 +142,13 @@ void count_out_of_step(const std::vector<const std::vector<Access>*>& logs) {
   for (const auto* log : logs) {
     std::map<Place, int> times;
     for (const Access& a : *log) {
-      const Place place{a.where.file_name(), a.where.line(), a.where.column(),
-                        static_cast<int>(a.kind)};
-      groups[{place, times[place]++}].push_back(&a);
+      const auto place = [&](Kind kind) {
+        return Place{a.where.file_name(), a.where.line(), a.where.column(), static_cast<int>(kind)};
+      };
+      // A copy of zeros alone reads nothing: its reads are numbered as its writes are.
+      const int number =
+          a.kind == Kind::copy_from ? times[place(Kind::copy_to)] - 1 : times[place(a.kind)]++;
+      groups[{place(a.kind), number}].push_back(&a);
     }
   }
   for (const auto& [key, group] : groups) count(group);

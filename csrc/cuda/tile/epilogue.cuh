@@ -7,7 +7,8 @@
 
 namespace secateur::tile {
 
-// y[row, o] = act(bias[o] + scale[o] * x_scale[row] * sum) + residual[row, o]
+// y[row, o] = act(bias[o] + scale[o] * x_scale[row] * sum) + residual[row, o]; or, with
+// residual_first, act(bias[o] + .. + residual[row, o])
 template <class Y>
 struct Result {
   Y* y;
@@ -18,6 +19,7 @@ struct Result {
   std::int64_t rows, out, stride;
   Act act;
   bool wide;  // y and the residual are aligned to 16 bytes, row by row
+  bool residual_first = false;
 };
 
 template <class Y>
@@ -82,37 +84,38 @@ class Columns {
     const float of_row = result_.x_scale != nullptr ? ptx::load_nc(result_.x_scale + row) : 1.0F;
 #pragma unroll
     for (int i = 0; i < N; ++i) v[i] = v[i] * (scale_[i] * of_row) + bias_[i];
-    activate(result_.act, v);
     const std::int64_t at = row * result_.stride + out_;
-    if (result_.wide && out_ + N <= result_.out)
-      write_wide(v, at);
-    else
-      write_each(v, at);
+    const bool wide = result_.wide && out_ + N <= result_.out;
+    if (result_.residual_first) add_residual(v, at, wide);
+    activate(result_.act, v);
+    if (!result_.residual_first) add_residual(v, at, wide);
+    write(v, at, wide);
   }
 
  private:
   using Wide = ptx::Vec<Y, N>;
 
-  __device__ __forceinline__ void write_wide(float (&v)[N], std::int64_t at) {
-    if (result_.residual != nullptr) {
+  __device__ __forceinline__ void add_residual(float (&v)[N], std::int64_t at, bool wide) const {
+    if (result_.residual == nullptr) return;
+    if (wide) {
       const Wide more = ptx::load_nc(reinterpret_cast<const Wide*>(result_.residual + at));
 #pragma unroll
       for (int i = 0; i < N; ++i) v[i] += ptx::to_float(more[i]);
+      return;
     }
+#pragma unroll
+    for (int i = 0; i < N; ++i)
+      if (out_ + i < result_.out) v[i] += ptx::to_float(ptx::load_nc(result_.residual + at + i));
+  }
+
+  __device__ __forceinline__ void write(const float (&v)[N], std::int64_t at, bool wide) const {
     Wide y;
 #pragma unroll
     for (int i = 0; i < N; ++i) y[i] = ptx::from_float<Y>(v[i]);
-    ptx::store(reinterpret_cast<Wide*>(result_.y + at), y);
-  }
-
-  __device__ __forceinline__ void write_each(float (&v)[N], std::int64_t at) {
+    if (wide) return ptx::store(reinterpret_cast<Wide*>(result_.y + at), y);
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      if (out_ + i >= result_.out) break;
-      if (result_.residual != nullptr)
-        v[i] += ptx::to_float(ptx::load_nc(result_.residual + at + i));
-      ptx::store(result_.y + at + i, ptx::from_float<Y>(v[i]));
-    }
+    for (int i = 0; i < N; ++i)
+      if (out_ + i < result_.out) ptx::store(result_.y + at + i, y[i]);
   }
 
   const Result<Y>& result_;
