@@ -209,6 +209,7 @@ def test_there_may_be_no_rows_or_no_columns(emulator: Emulator, name: str, kind:
     judge.exact(y, bias.expand(9, 40).to(y.dtype))
 
 
+@pytest.mark.unpoisoned  # of gigabytes, a few rows are touched
 @each_kernel
 def test_more_than_2_to_the_31_elements(emulator: Emulator, name: str, kind: str) -> None:
     far = 2**31 + 64
