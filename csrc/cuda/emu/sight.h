@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -20,6 +21,7 @@
 namespace secateur::emu {
 
 struct Block;
+struct Buffer;
 struct Thread;
 
 // How far the threads of each block are seen: number of the block -> clocks.
@@ -57,7 +59,9 @@ class GlobalShadow {
   };
 
   static bool seen(const Event& event, const Thread& by);
-  void note(Cell& cell, Touch how, std::int64_t at, const char* buffer, const Where& where);
+  void note(Cell& cell, Touch how, std::int64_t at, const Buffer& buffer, const Where& where);
+  static void race(const Event& other, const char* what, const std::string& mine,
+                   const Where& where);
   void synchronize(std::uint64_t address, Touch how);
 
   std::unordered_map<const void*, std::vector<Cell>> cells_;  // by the buffer's host memory
