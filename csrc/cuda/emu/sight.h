@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -63,7 +64,9 @@ class GlobalShadow {
   using Page = std::array<Cell, kPage>;
 
   static bool seen(const Event& event, const Thread& by);
-  void note(Cell& cell, Touch how, std::int64_t at, const char* buffer, const Where& where);
+  void note(Cell& cell, Touch how, std::int64_t at, const Buffer& buffer, const Where& where);
+  static void race(const Event& other, const char* what, const std::string& mine,
+                   const Where& where);
   void synchronize(std::uint64_t address, Touch how);
 
   Cell& cell(const Buffer& buffer, std::int64_t at);
