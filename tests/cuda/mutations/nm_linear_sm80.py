@@ -111,6 +111,18 @@ MUTATIONS = [
         "tile/split.cuh",
     ),
     Mutation(
+        "parts are not fenced from the count",
+        "    ptx::fence();\n    ptx::barrier();",
+        "    ptx::barrier();",
+        "tile/split.cuh",
+    ),
+    Mutation(
+        "the last count is not fenced from the parts",
+        "      ptx::fence();\n      ptx::store(flag",
+        "      ptx::store(flag",
+        "tile/split.cuh",
+    ),
+    Mutation(
         "the counters do not return to zero",
         "ptx::atomic_inc(counter_, before) == before",
         "ptx::atomic_add(counter_, 1U) == before",
