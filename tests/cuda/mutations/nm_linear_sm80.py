@@ -82,8 +82,8 @@ MUTATIONS = [
     ),
     Mutation(
         "writes 16 bytes over the end of a row of y",
-        "out_ + N <= result_.out)",
-        "out_ < result_.out)",
+        "result_.wide && out_ + N <= result_.out;",
+        "result_.wide;",
         "tile/epilogue.cuh",
     ),
     Mutation(

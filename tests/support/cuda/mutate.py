@@ -52,7 +52,8 @@ def run_tests(
     Args:
         kernel: whose tests, test_<kernel>.py.
         mutation: the fault; None for none.
-        built: names of the kernels that it is compiled into; empty for this one alone.
+        built: names of the kernels that it is compiled into; empty for this one alone. Tests of a
+            family find them in SECATEUR_FAULTY, and leave the others out.
     """
     library = build.emulated()
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +62,12 @@ def run_tests(
             library = _faulty(units, mutation, library.parent, Path(folder))
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *_tests(kernel)],
-            env={**os.environ, "SECATEUR_EMULATED": str(library), "SECATEUR_CUDA_VERIFY": "0"},
+            env={
+                **os.environ,
+                "SECATEUR_EMULATED": str(library),
+                "SECATEUR_FAULTY": ",".join(built),
+                "SECATEUR_CUDA_VERIFY": "0",
+            },
             cwd=ROOT,
             capture_output=True,
             text=True,
