@@ -82,8 +82,8 @@ MUTATIONS = [
     ),
     Mutation(
         "writes 16 bytes over the end of a row of y",
-        "out_ + N <= result_.out)",
-        "out_ < result_.out)",
+        "result_.wide && out_ + N <= result_.out;",
+        "result_.wide;",
         "tile/epilogue.cuh",
     ),
     Mutation(
@@ -108,6 +108,18 @@ MUTATIONS = [
         "whoever comes first is taken for the last",
         "ptx::atomic_inc(counter_, before) == before",
         "ptx::atomic_inc(counter_, before) == 0",
+        "tile/split.cuh",
+    ),
+    Mutation(
+        "parts are not fenced from the count",
+        "    ptx::fence();\n    ptx::barrier();",
+        "    ptx::barrier();",
+        "tile/split.cuh",
+    ),
+    Mutation(
+        "the last count is not fenced from the parts",
+        "      ptx::fence();\n      ptx::store(flag",
+        "      ptx::store(flag",
         "tile/split.cuh",
     ),
     Mutation(
