@@ -23,8 +23,9 @@ _ADDED = 1024  # elements of one program of add_parts
 
 def launched(kernel: Any) -> Any:
     """Return `kernel` as it is called, in a way that torch.compile can trace."""
-    inner = getattr(kernel, "fn", kernel)
-    return torch.library.wrap_triton(kernel) if isinstance(inner, JITFunction) else kernel
+    # A tuned kernel holds the compiled one; one that is not tuned is the compiled one.
+    compiled = isinstance(kernel, JITFunction) or isinstance(kernel.fn, JITFunction)
+    return torch.library.wrap_triton(kernel) if compiled else kernel
 
 
 def precision(*tensors: Tensor) -> str:
