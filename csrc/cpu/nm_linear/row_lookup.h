@@ -1,8 +1,8 @@
 // nm x few rows of x, AVX-512, where 16 kept weights of a row lie within 64 columns and M is a
 // power of two (2:4, 4:8, 3:4, 1:4): their x values are one lookup (vpermi2ps) in two registers, or
 // two in four. Four rows of the weight go together, so that those registers are loaded once for
-// all. Bound: the work to decode and look up, 2.5 cycles for 16 floats and 3 for 16 narrow values.
-// From DRAM, 2.125 bytes a weight of the dense layer with floats (2:4), 1.125 with 16 bits.
+// all. Bound: to decode and look up 16 weights takes 2.5 cycles, 3 where they are narrow. From
+// DRAM, 2.125 bytes a weight of the dense layer with floats (2:4), 1.125 with 16 bits.
 #pragma once
 
 #include "cpu/nm_linear/blocks.h"
@@ -13,7 +13,6 @@ namespace {
 
 constexpr int kMostSpans = kMostKept / 16;
 constexpr int kWidestSpan = 64;  // columns
-constexpr int kMostFewRows = 8;  // of x: from here on the tiled kernel is as fast
 constexpr int kPieceFloats =
     256 + kWidestSpan + 16;  // of one K block, and what a span reads past it
 
@@ -235,9 +234,11 @@ struct NmLookupBlocks {
   }
 };
 
+// More rows of x are the tiled kernel's: on Zen 4 it is the faster from there on.
 int nm_lookup_rank(const Header& h, std::int64_t rows) {
   const bool power = (h.m & (h.m - 1)) == 0;
-  return rows <= kMostFewRows && power && columns_of_16(h) <= kWidestSpan ? 3 : 0;
+  const int columns = columns_of_16(h), most = columns <= 32 ? 8 : 4;
+  return rows <= most && power && columns <= kWidestSpan ? 3 : 0;
 }
 
 std::int64_t nm_lookup_scratch(const Header& h, std::int64_t rows) {
