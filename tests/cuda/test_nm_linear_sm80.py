@@ -67,6 +67,13 @@ def test_every_edge_of_a_tile(emulator: Emulator, name: str, kind: str) -> None:
             check(emulator, name, kind, (rows, out, kernel.tile_in + wide))
 
 
+@pytest.mark.parametrize(("name", "kind"), [case for case in ONCE if "64x32" in case[0]])
+def test_blocks_go_over_tall_strips_of_y(emulator: Emulator, name: str, kind: str) -> None:
+    kernel = emulator.kernel(name)
+    for strips in (8, 10):  # one whole strip; one, and a shorter one behind it
+        check(emulator, name, kind, (strips * kernel.tile_rows, 3 * kernel.tile_out, 64))
+
+
 @pytest.mark.verify
 @pytest.mark.timeout(3000)
 @each_type
@@ -202,6 +209,7 @@ def test_there_may_be_no_rows_or_no_columns(emulator: Emulator, name: str, kind:
     judge.exact(y, bias.expand(9, 40).to(y.dtype))
 
 
+@pytest.mark.unpoisoned  # of gigabytes, a few rows are touched
 @each_kernel
 def test_more_than_2_to_the_31_elements(emulator: Emulator, name: str, kind: str) -> None:
     far = 2**31 + 64

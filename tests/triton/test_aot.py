@@ -15,9 +15,9 @@ pytest.importorskip("triton", reason="triton is not installed")
 from tests.support.cuda.cubins import SHARED_LIMIT
 from tests.triton import aot
 
+# Without tensor cores the factors lie in registers too; one number is then parked before a loop.
+EXACT_STACK = 8
 CASES = {str(case): case for case in aot.cases()}
-# The compiler parks at most two words of a thread outside of its loops, to fit one block more.
-STACK = 8
 
 # One of each kernel, on each architecture and of each type in turn.
 QUICK = [
@@ -31,7 +31,8 @@ QUICK = [
 def check(case: aot.Case) -> None:
     """Raise unless the machine code of a case is what the kernels promise."""
     made = aot.compile_case(case)
-    assert made.spilled_in_loops == 0 and made.stack <= STACK, f"{case}: {made}"
+    most = EXACT_STACK if case.dtype == "fp32" else 0
+    assert made.stack <= most and made.spilled_in_loops == 0, f"{case}: {aot.numbers(made)}"
     assert made.shared <= SHARED_LIMIT[case.architecture] * 1024
     kind = aot.tensor_core(made)
     exact = case.dtype == "fp32" or case.kernel == "add_parts"

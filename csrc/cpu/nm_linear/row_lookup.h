@@ -1,8 +1,8 @@
 // nm x few rows of x, AVX-512, where 16 kept weights of a row lie within 64 columns and M is a
 // power of two (2:4, 4:8, 3:4, 1:4): their x values are one lookup (vpermi2ps) in two registers, or
 // two in four. Four rows of the weight go together, so that those registers are loaded once for
-// all. Bound: the work to decode and look up, 2.5 cycles for 16 floats and 3 for 16 narrow values;
-// from DRAM, 2.125 bytes a weight of the dense layer with floats (2:4), 1.125 with 16 bits.
+// all. Bound: the work to decode and look up, 2.5 cycles for 16 floats and 3 for 16 narrow values.
+// From DRAM, 2.125 bytes a weight of the dense layer with floats (2:4), 1.125 with 16 bits.
 #pragma once
 
 #include "cpu/nm_linear/blocks.h"

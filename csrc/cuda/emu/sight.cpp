@@ -43,7 +43,7 @@ GlobalShadow& global_shadow() {
 }
 
 void GlobalShadow::forget() {
-  cells_.clear();
+  pages_.clear();
   given_.clear();
 }
 
@@ -56,30 +56,35 @@ bool GlobalShadow::seen(const Event& event, const Thread& by) {
   return found != by.horizon.seen->end() && event.clock <= found->second[event.thread];
 }
 
-void GlobalShadow::note(Cell& cell, Touch how, std::int64_t at, const char* buffer,
+void GlobalShadow::race(const Event& other, const char* what, const std::string& mine,
+                        const Where& where) {
+  const bool same = other.block == self().block->number;
+  report().add(
+      "race", where,
+      here() + mine +
+          (same ? " with no barrier since thread " : " with no fence and flag since thread ") +
+          std::to_string(other.thread) +
+          (same ? "" : " of block number " + std::to_string(other.block)) + what);
+}
+
+void GlobalShadow::note(Cell& cell, Touch how, std::int64_t at, const Buffer& buffer,
                         const Where& where) {
   const Thread& me = self();
   const bool strong = how != Touch::read && how != Touch::write;
-  const bool reads = how == Touch::read || how == Touch::acquire;
-  const auto race = [&](const Event& other, const char* what) {
-    if (!report().wants("race")) return;
-    const bool mine = other.block == me.block->number;
-    report().add(
-        "race", where,
-        here() + verb(how) + " byte " + std::to_string(at) + " of " + buffer +
-            (mine ? " with no barrier since thread " : " with no fence and flag since thread ") +
-            std::to_string(other.thread) +
-            (mine ? "" : " of block number " + std::to_string(other.block)) + what);
+  const auto check = [&](const Event& other, const char* what) {
+    if (seen(other, me) || !report().wants("race")) return;
+    race(other, what, verb(how) + (" byte " + std::to_string(at)) + " of " + buffer.name, where);
   };
   const Event now{static_cast<std::int32_t>(me.block->number),
                   me.block->shared.clock(me.index, me.index), static_cast<std::uint16_t>(me.index),
                   strong};
-  if (!(strong && cell.write.strong) && !seen(cell.write, me)) race(cell.write, " wrote it");
-  if (reads) {
-    if (how == Touch::read && seen(cell.read, me)) cell.read = now;
+  if (!strong || !cell.write.strong) check(cell.write, " wrote it");
+  if (how == Touch::acquire) return;
+  if (how == Touch::read) {
+    if (seen(cell.read, me)) cell.read = now;
     return;
   }
-  if (!seen(cell.read, me)) race(cell.read, " read it");
+  check(cell.read, " read it");
   cell.write = now;
 }
 
@@ -96,14 +101,20 @@ void GlobalShadow::synchronize(std::uint64_t address, Touch how) {
   }
 }
 
+GlobalShadow::Cell& GlobalShadow::cell(const Buffer& buffer, std::int64_t at) {
+  auto& pages = pages_[buffer.bytes];
+  if (pages.empty()) pages.resize(static_cast<std::size_t>(buffer.size) / kPage + 1);
+  auto& page = pages[static_cast<std::size_t>(at) / kPage];
+  if (page == nullptr) page = std::make_unique<Page>();
+  return (*page)[static_cast<std::size_t>(at) % kPage];
+}
+
 void GlobalShadow::touch(std::uint64_t address, int bytes, Touch how, const Where& where) {
   std::int64_t offset = 0;
   const Buffer* buffer = buffers().find(address, offset);
   if (buffer == nullptr || buffer->use == Use::read) return;
-  auto& cells = cells_[buffer->bytes];
-  if (cells.empty()) cells.resize(static_cast<std::size_t>(buffer->size));
   for (std::int64_t i = offset; i < offset + bytes; ++i)
-    note(cells[static_cast<std::size_t>(i)], how, i, buffer->name.c_str(), where);
+    note(cell(*buffer, i), how, i, *buffer, where);
   if (how != Touch::read && how != Touch::write) synchronize(address, how);
 }
 

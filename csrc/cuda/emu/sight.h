@@ -9,9 +9,11 @@
 // is no atomic, release or acquire. Blocks need not run at the same time for a race to be found.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -20,6 +22,7 @@
 namespace secateur::emu {
 
 struct Block;
+struct Buffer;
 struct Thread;
 
 // How far the threads of each block are seen: number of the block -> clocks.
@@ -56,12 +59,21 @@ class GlobalShadow {
     Event write, read;  // the last one; of reads, the first that was not seen since
   };
 
+  static constexpr std::size_t kPage =
+      4096;  // cells made at a time: buffers of 4 GB are touched here and there
+  using Page = std::array<Cell, kPage>;
+
   static bool seen(const Event& event, const Thread& by);
-  void note(Cell& cell, Touch how, std::int64_t at, const char* buffer, const Where& where);
+  void note(Cell& cell, Touch how, std::int64_t at, const Buffer& buffer, const Where& where);
+  static void race(const Event& other, const char* what, const std::string& mine,
+                   const Where& where);
   void synchronize(std::uint64_t address, Touch how);
 
-  std::unordered_map<const void*, std::vector<Cell>> cells_;  // by the buffer's host memory
-  std::unordered_map<std::uint64_t, Sight> given_;            // by atomics and releases at a word
+  Cell& cell(const Buffer& buffer, std::int64_t at);
+
+  // By the buffer's host memory, a page for so many bytes of it.
+  std::unordered_map<const void*, std::vector<std::unique_ptr<Page>>> pages_;
+  std::unordered_map<std::uint64_t, Sight> given_;  // by atomics and releases at a word
 };
 
 GlobalShadow& global_shadow();

@@ -11,15 +11,13 @@ constexpr int kSliceBytes = 64;  // of a row of x, that one mma.sp takes: 32 col
 constexpr int kOutOfMma = 16, kRowsOfMma = 8;
 constexpr int kOutOfMeta = 32;  // rows of the weight that every layout comes in
 
-// What a kernel's file names:
-//   struct Tile {
-//     static constexpr int kOut, kRows;          of a block: features of y, and rows of x and y
-//     static constexpr int kStepBytes;           of a row of x, that a stage holds: 128 or 256
-//     static constexpr int kWarpOut, kWarpRows;  of a warp
-//     static constexpr int kStages;              of the pipeline
-//     static constexpr int kBlocks;              of a multiprocessor, that registers are kept for
-//     static constexpr bool kSplits;             columns may be summed in parts (split.cuh)
-//   };
+// What a kernel's file names: a struct Tile with the constants
+//   kOut, kRows          of a block: features of y, and rows of x and y
+//   kStepBytes           of a row of x, that a stage holds: 128 or 256
+//   kWarpOut, kWarpRows  of a warp
+//   kStages              of the pipeline
+//   kBlocks              of a multiprocessor, that registers are kept for
+//   kSplits              whether columns may be summed in parts (split.cuh)
 template <class Tile, class T>
 struct Shape {
   using Sum = std::conditional_t<std::is_same_v<T, ptx::s8>, std::int32_t, float>;

@@ -36,18 +36,20 @@ class Parts {
         ptx::store(at(part, i, j), ptx::bits_as<Fragment>(warp.sums[i][j]));
   }
 
-  // Whether this block is the last of its tile. All threads ask.
+  // Whether this block is the last of its tile. All threads ask. What each has stored comes before
+  // its fence, that before the barrier and the count; and the last count, with the fence behind it,
+  // comes before what all threads read.
   __device__ __forceinline__ bool last(ptx::Shared<std::uint32_t> flag) {
     ptx::fence();
     ptx::barrier();
     if (ptx::thread() == 0) {
       const auto before = static_cast<std::uint32_t>(parts_ - 1);
-      ptx::store(flag, ptx::atomic_inc(counter_, before) == before ? 1U : 0U);
+      const bool is_last = ptx::atomic_inc(counter_, before) == before;
+      ptx::fence();
+      ptx::store(flag, is_last ? 1U : 0U);
     }
     ptx::barrier();
-    const bool is_last = ptx::load(flag) != 0;
-    ptx::fence();
-    return is_last;
+    return ptx::load(flag) != 0;
   }
 
   __device__ __forceinline__ void sum(Warp<Tile, T>& warp) {

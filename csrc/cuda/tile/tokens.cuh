@@ -3,9 +3,8 @@
 // A loader of x is a class template of Tile and T:
 //   struct Args                what the kernel is given
 //   X(args, row0, first_step)  for the rows row0.. and the steps from first_step on
-//   fetch(tile)                fills [kRows] rows of kStepBytes, swizzled, with the next step;
-//   zeros
-//                              in rows and columns outside. By cp.async, or by stores.
+//   fetch(tile)                fills [kRows] rows of kStepBytes, swizzled, with the next step, by
+//                              cp.async or by stores. Zeros in rows and columns outside.
 //   kAlignment                 bytes: every row begins at a multiple of them
 #pragma once
 

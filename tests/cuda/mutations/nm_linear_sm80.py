@@ -82,8 +82,8 @@ MUTATIONS = [
     ),
     Mutation(
         "writes 16 bytes over the end of a row of y",
-        "out_ + N <= result_.out)",
-        "out_ < result_.out)",
+        "result_.wide && out_ + N <= result_.out;",
+        "result_.wide;",
         "tile/epilogue.cuh",
     ),
     Mutation(
@@ -111,6 +111,18 @@ MUTATIONS = [
         "tile/split.cuh",
     ),
     Mutation(
+        "parts are not fenced from the count",
+        "    ptx::fence();\n    ptx::barrier();",
+        "    ptx::barrier();",
+        "tile/split.cuh",
+    ),
+    Mutation(
+        "the last count is not fenced from the parts",
+        "      ptx::fence();\n      ptx::store(flag",
+        "      ptx::store(flag",
+        "tile/split.cuh",
+    ),
+    Mutation(
         "the counters do not return to zero",
         "ptx::atomic_inc(counter_, before) == before",
         "ptx::atomic_add(counter_, 1U) == before",
@@ -127,5 +139,11 @@ MUTATIONS = [
         "args.steps} * (part + 1) / args.parts",
         "args.steps / args.parts} * (part + 1)",
         "tile/product.cuh",
+    ),
+    Mutation(
+        "the last strip of tiles is taken for a whole one",
+        "row_tiles - first < kTall ? row_tiles - first : kTall",
+        "kTall",
+        "tile/raster.cuh",
     ),
 ]

@@ -1,11 +1,11 @@
 """Faults put into a kernel on purpose: its tests must see each of them.
 
 tests/cuda/mutations/<kernel>.py holds `MUTATIONS`, a list of these; tests/cuda/test_<kernel>.py is
-what has to fail, the quick part of it, or what speaks of the kernel in tests/cuda/test_<op>.py. A
+what has to fail, the quick part of it; or what speaks of the kernel in tests/cuda/test_<op>.py. A
 family of kernels with tests in common has one such file, named as the tests are, with `BUILT`: the
-kernels that a fault in what they share is compiled into.
+kernels that the tests are run on.
 
-A faulty library is those object files compiled anew, linked with all the others of `build/emu`.
+A faulty library is the object with the fault, compiled anew, and all the others of `build/emu`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,8 @@ class Mutation:
         fault: what it is, in words.
         old: text that occurs once in the file.
         new: what stands there instead.
-        file: under csrc/cuda; the kernel's own if empty. Of a header the kernel's file is compiled
-            with the fault, and nothing else.
+        file: under csrc/cuda; the kernel's own if empty. With a fault in a header, the kernel's
+            file is compiled, or those of its family, and nothing else.
     """
 
     fault: str
@@ -50,15 +50,15 @@ def run_tests(
     """Run a kernel's tests on a library with the fault in it.
 
     Args:
-        kernel: whose tests, test_<kernel>.py.
+        kernel: whose tests.
         mutation: the fault; None for none.
-        built: names of the kernels that it is compiled into; empty for this one alone.
+        built: names of the only kernels in the library, of a family with tests and parts in common;
+            empty for all.
     """
     library = build.emulated()
     with tempfile.TemporaryDirectory() as folder:
         if mutation is not None:
-            units = [_source(name) for name in built or (kernel,)]
-            library = _faulty(units, mutation, library.parent, Path(folder))
+            library = _faulty(kernel, mutation, built, library.parent, Path(folder))
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *_tests(kernel)],
             env={**os.environ, "SECATEUR_EMULATED": str(library), "SECATEUR_CUDA_VERIFY": "0"},
@@ -68,31 +68,49 @@ def run_tests(
         )
 
 
-def _faulty(units: Sequence[Path], mutation: Mutation, built: Path, folder: Path) -> Path:
-    """Return the path of a library with the fault; the rest of it lies in `built`."""
-    changed = CUDA / mutation.file if mutation.file else units[0]
+def _faulty(
+    kernel: str, mutation: Mutation, built: Collection[str], base: Path, folder: Path
+) -> Path:
+    """Return the path of a library with the fault; the rest of it lies in `base`."""
+    changed = CUDA / mutation.file if mutation.file else _source(kernel)
     text = changed.read_text()
     assert text.count(mutation.old) == 1, f"{changed}: not once in it: {mutation.old!r}"
     copy = folder / changed.relative_to(ROOT)
     copy.parent.mkdir(parents=True)
     copy.write_text(text.replace(mutation.old, mutation.new))
-    whole = changed.suffix in (".cu", ".cpp")  # else a header of the units
-    entries = json.loads((built / "compile_commands.json").read_text())
-    mine = [e for e in entries if Path(e["file"]) in ([changed] if whole else units)]
-    steps, objects = [], []
-    for entry in mine:
-        command, objects = shlex.split(entry["command"]), [*objects, f"faulty{len(objects)}.o"]
-        command[command.index("-o") + 1] = objects[-1]
-        command[command.index(entry["file"])] = str(copy) if whole else entry["file"]
-        command.insert(1, f"-I{folder / 'csrc'}")
-        steps.append(command)
-    # First in the line, so that their copy of a header's function is the one that is kept.
-    others = [str(built / entry["output"]) for entry in entries if entry not in mine]
-    steps.append([steps[0][0], "-shared", "-o", "_emu.so", *objects, *others])
-    for step in steps:
-        done = subprocess.run(step, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    commands = json.loads((base / "compile_commands.json").read_text())
+    units = {Path(unit["file"]): unit for unit in commands}
+    again = [changed] if changed in units else [_source(name) for name in built or (kernel,)]
+    if built:
+        (folder / "tables").mkdir()
+        table = "".join(f"KERNEL({name})\n" for name in built)
+        (folder / "tables" / "cuda_kernels.inc").write_text(table)
+        again.append(CUDA / "abi.cpp")
+    # First in the line, so that their copies of a header's function are those that are kept.
+    objects = [
+        _compiled(units[unit], copy if unit == changed else unit, folder / f"{number}.o", folder)
+        for number, unit in enumerate(again)
+    ]
+    for path, unit in units.items():
+        if path not in again and (path.suffix != ".cu" or not built or _name(path) in built):
+            objects.append(str(base / unit["output"]))
+    _done([shlex.split(commands[0]["command"])[0], "-shared", "-o", "_emu.so", *objects], folder)
     return folder / "_emu.so"
+
+
+def _compiled(unit: dict[str, str], source: Path, target: Path, folder: Path) -> str:
+    """Compile as `unit` was, from another source; what lies in `folder` goes before the tree."""
+    command = shlex.split(unit["command"])
+    command[command.index("-o") + 1] = str(target)
+    command[command.index(unit["file"])] = str(source)
+    command[1:1] = [f"-I{folder / 'csrc'}", f"-I{folder / 'tables'}"]
+    _done(command, folder)
+    return str(target)
+
+
+def _done(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _tests(kernel: str) -> list[str]:
@@ -104,4 +122,8 @@ def _tests(kernel: str) -> list[str]:
 
 
 def _source(kernel: str) -> Path:
-    return next(p for p in CUDA.glob("*/*.cu") if f"{p.parent.name}_{p.stem}" == kernel)
+    return next(path for path in CUDA.glob("*/*.cu") if _name(path) == kernel)
+
+
+def _name(source: Path) -> str:
+    return f"{source.parent.name}_{source.stem}"

@@ -124,11 +124,12 @@ def parsed(text: str) -> list[Kernel]:
 
 @functools.cache
 def family(layout: str, words: str) -> tuple[Kernel, ...]:
-    """Return the kernels that read a layout and have these words in their name, "" for any.
+    """Return the kernels of linear layers that read a layout and have `words` in their name.
 
-    Those of a family of one name go with it: "decode" is no part of the family "".
+    Words of "" are any; those of a family of one name go with it: "decode" is no part of "".
     """
-    found = [kernel for kernel in kernels() if kernel.layout == layout]
+    linear = (kernel for kernel in kernels() if kernel.op.endswith("_linear"))
+    found = [kernel for kernel in linear if kernel.layout == layout]
     if words:
         return tuple(kernel for kernel in found if words in kernel.name)
     return tuple(kernel for kernel in found if "decode" not in kernel.name)

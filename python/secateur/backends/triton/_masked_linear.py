@@ -21,7 +21,7 @@ _product = Tuned(
         config(4, 3, TOKENS=64, OUT=64, STEP=32),
         config(4, 3, TOKENS=64, OUT=128, STEP=32),
         config(8, 3, TOKENS=128, OUT=128, STEP=32),
-        config(8, 3, TOKENS=128, OUT=128, STEP=64),
+        config(8, 4, TOKENS=128, OUT=128, STEP=32),
     ],
     exact=[
         config(4, 3, TOKENS=16, OUT=64, STEP=16),

@@ -50,7 +50,6 @@ _backward = Tuned(
         config(4, 3, TOKENS=16, IN=32, STEP=32),
         config(4, 3, TOKENS=32, IN=32, STEP=32),
         config(8, 3, TOKENS=64, IN=32, STEP=32),
-        config(8, 3, TOKENS=64, IN=64, STEP=32),
     ],
     key=_KEY,
 )
