@@ -48,14 +48,14 @@ MUTATIONS = [
     ),
     Mutation(
         "registers of a lane swapped",
-        "registers[r] = group.pair;",
-        "registers[r ^ 1] = group.pair;",
+        "registers[r] |= std::uint32_t{group.pair}",
+        "registers[r ^ 1] |= std::uint32_t{group.pair}",
         _FRAGMENT,
     ),
     Mutation(
-        "metadata of the wrong half",
-        "joined(meta[1][0], meta[1][1], 1), 2)",
-        "joined(meta[1][0], meta[1][1], 1), 1)",
-        _FRAGMENT,
+        "metadata of the wrong half", "joined(c, d, 1), 2);", "joined(c, d, 1), 1);", _FRAGMENT
+    ),
+    Mutation(
+        "metadata of int8 halves swapped", "words[s] = of_quad", "words[1 - s] = of_quad", _FRAGMENT
     ),
 ]
