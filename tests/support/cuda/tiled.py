@@ -13,13 +13,15 @@ from torch import Tensor
 
 from tests.support.cuda import build, fragment24, structs, torch24
 from tests.support.cuda.emulator import Emulator, Outcome, poisoned
+from tests.support.cuda.library import Library
 
 FILES = sorted(Path(build.ROOT, "csrc", "cuda", "nm_linear").glob("sm80*.cu"))
-FAULTY = os.environ.get("SECATEUR_FAULTY", "")  # names, where a fault was put into these alone
+ELSEWHERE = os.environ.get("SECATEUR_EMULATED")  # a build that may have some of them only
+PRESENT = {kernel.name for kernel in Library(Path(ELSEWHERE)).kernels()} if ELSEWHERE else None
 NAMES = [
     name
     for name in (f"nm_linear_{file.stem}" for file in FILES)
-    if not FAULTY or name in FAULTY.split(",")
+    if PRESENT is None or name in PRESENT
 ]
 HALVES = {"f16": torch.float16, "bf16": torch.bfloat16}
 TYPES = {**HALVES, "i8": torch.int8}
