@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from tests.support import judge
-from tests.support.cuda import convolved
 from tests.support.cuda.convolved import NAMES, TYPES, Case, Run, expected, launch, tensors
 from tests.support.cuda.emulator import Emulator
 
@@ -156,8 +155,3 @@ def test_what_it_cannot_run_it_refuses(
     given = tensors(case, torch.float16, seed=10)
     with pytest.raises(ValueError, match=why):
         launch(emulator, SMALL, case, given, Run(changes={field: value}))
-
-
-def test_the_cases_are_of_this_tree() -> None:
-    assert SMALL in NAMES
-    assert len(NAMES) == len(convolved.FILES) >= 5

@@ -5,6 +5,8 @@ from tests.support.cuda.mutate import Mutation
 _PIXELS, _GROUPS = "nm_conv2d/pixels.cuh", "nm_conv2d/groups.cuh"
 _HOST = "nm_conv2d/product.cuh"
 
+# One that splits; a fault compiles it anew.
+BUILT = ["nm_conv2d_sm80_64x64"]
 MUTATIONS = [
     Mutation("padding is read", "(inside_[i] & tap) == tap", "true", _PIXELS),
     Mutation("the right edge wraps around", "first < size", "first <= size", _PIXELS),

@@ -5,6 +5,7 @@ from tests.support.cuda.mutate import Mutation
 _GROUP, _SOURCE = "nm_pack/group.cuh", "nm_pack/source.cuh"
 _TORCH, _FRAGMENT = "nm_pack/torch24.cu", "nm_pack/fragment24.cu"
 
+BUILT = ["nm_pack_torch24", "nm_pack_fragment24"]
 MUTATIONS = [
     Mutation(
         "of equal magnitudes the last wins",

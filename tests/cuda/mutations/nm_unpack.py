@@ -6,6 +6,7 @@ _TARGET, _TORCH, _FRAGMENT = (
     f"nm_unpack/{f}" for f in ("target.cuh", "torch24.cu", "fragment24.cu")
 )
 
+BUILT = ["nm_unpack_torch24", "nm_unpack_fragment24"]
 MUTATIONS = [
     Mutation("equal places pass", "first >= second", "first > second", _TARGET),
     Mutation("the two are swapped", "low << (first", "low << (second", _TARGET),

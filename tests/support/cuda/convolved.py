@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,12 @@ from tests.support.cuda import build, fragment24, structs, torch24
 from tests.support.cuda.emulator import Emulator, Outcome, poisoned
 
 FILES = sorted(Path(build.ROOT, "csrc", "cuda", "nm_conv2d").glob("*.cu"))
-NAMES = [f"nm_conv2d_{file.stem}" for file in FILES]
+FAULTY = os.environ.get("SECATEUR_FAULTY", "")  # names, where a fault was put into these alone
+NAMES = [
+    name
+    for name in (f"nm_conv2d_{file.stem}" for file in FILES)
+    if not FAULTY or name in FAULTY.split(",")
+]
 TYPES = {"f16": torch.float16, "bf16": torch.bfloat16}
 
 

@@ -53,7 +53,8 @@ def run_tests(
         kernel: whose tests.
         mutation: the fault; None for none.
         built: names of the only kernels in the library, of a family with tests and parts in common;
-            empty for all.
+            empty for all. Tests of a family find them in SECATEUR_FAULTY, and leave the others
+            out: a kernel that is not there would fail them too.
     """
     library = build.emulated()
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +62,12 @@ def run_tests(
             library = _faulty(kernel, mutation, built, library.parent, Path(folder))
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *_tests(kernel)],
-            env={**os.environ, "SECATEUR_EMULATED": str(library), "SECATEUR_CUDA_VERIFY": "0"},
+            env={
+                **os.environ,
+                "SECATEUR_EMULATED": str(library),
+                "SECATEUR_CUDA_VERIFY": "0",
+                "SECATEUR_FAULTY": ",".join(built),
+            },
             cwd=ROOT,
             capture_output=True,
             text=True,
