@@ -155,3 +155,25 @@ def test_what_a_candidate_fuses_and_where_x_begins(bound: Bound, name: str) -> N
     checks.judge.exact_truth(candidate.run(made.operands), made.truth())
     checks.strided(candidate, gpus.KNOWN[0], CPU)
     checks.infinite(candidate, gpus.KNOWN[0], CPU)
+
+
+@pytest.mark.parametrize("gpu", ["A100-SXM4-80GB", "RTX 4090", "H100"])
+@pytest.mark.parametrize("layout", ["torch24", "fragment24"])
+@pytest.mark.parametrize("kind", ["f16", "i8"])
+def test_many_rows_get_large_tiles_and_few_get_small_ones(
+    bound: Bound, gpu: str, layout: str, kind: str
+) -> None:
+    found = gpus.known(gpu)
+    assert found is not None
+    kernels = _library.family(layout, "")
+    orders = [
+        _library.in_order(kernels, kind, (rows, 4096), found) for rows in (1, 16, 32, 4096, 16384)
+    ]
+    rows = [order[0].tile[1] for order in orders]
+    assert rows == sorted(rows)
+    assert rows[0] <= 64 and rows[-1] == 128
+    for order in orders:
+        assert {kernel.layout for kernel in order} == {layout}
+        assert all(kind in kernel.types for kernel in order)
+        plain = [kernel.name.endswith(("_anywhere", "_simple")) for kernel in order]
+        assert plain == sorted(plain) and not plain[0] and plain[-1]

@@ -150,13 +150,15 @@ def in_order(
     return tuple(sorted(able, key=functools.partial(_unfit, size, gpu)))
 
 
-def _unfit(size: tuple[int, int], gpu: Gpu, kernel: Kernel) -> tuple[bool, float, str]:
+def _unfit(size: tuple[int, int], gpu: Gpu, kernel: Kernel) -> tuple[int, float, str]:
     """Return what grows with how badly a kernel's tile suits a size; slow and plain ones are last.
+
+    The one place that orders kernels of a family. In how many parts a sum is cut is the kernel's.
 
     Tiles that hang over the edge, or leave multiprocessors of the last wave idle, work for nothing;
     small tiles read more for each multiplication.
     """
-    last = kernel.name.endswith(("_anywhere", "_simple"))
+    last = 2 * kernel.name.endswith("_simple") + kernel.name.endswith("_anywhere")
     rows, out = size
     high, wide = kernel.tile[0], kernel.tile[1]
     tiles = -(-out // high) * -(-rows // wide)
