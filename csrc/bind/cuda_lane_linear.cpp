@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "bind/cuda_launch.h"
+#include "bind/cuda_masks.h"
 #include "cuda/lane_linear/lane_linear.h"
 
 namespace secateur::bind::cuda {
@@ -19,28 +20,17 @@ Tensor lane_linear(std::string kernels, Tensor x, Tensor values, Tensor index,
   const auto type = type_of(x);
   STD_TORCH_CHECK(type == Type::f16 || type == Type::bf16, "x must be float16 or bfloat16");
   const std::int64_t rows = x.size(0), in_features = x.size(1);
-  const std::int64_t wide = n > 0 ? 128 : 64;
-  const std::int64_t words = (out_features + 15) / 16 * 16 * ((in_features + wide - 1) / wide) *
-                             (wide / 64) * 2;  // of masks: a bit a position
-  STD_TORCH_CHECK(index.is_cuda() && index.get_device_index() == x.get_device_index() &&
-                      index.scalar_type() == torch::headeronly::ScalarType::Byte &&
-                      index.is_contiguous() && offsets.size() == 2 && offsets[0] > 0 &&
-                      index.numel() >= offsets[0] + words * 4,
-                  "index must be the one of the packed weight, on x's device");
-  expect("values", values, x, *type, n > 0 ? words * n : 0);
+  check_masks(index, x, offsets, n, out_features, in_features);
+  expect("values", values, x, *type, mask_words(n, out_features, in_features) * n);
   if (bias) expect("bias", *bias, x, Type::f32, out_features);
   if (residual) expect("residual", *residual, x, *type, rows * out_features);
   const Tensor y = torch::stable::new_empty(x, {rows, out_features});
   if (y.numel() == 0) return y;
 
-  const auto* bytes = static_cast<const std::uint8_t*>(index.const_data_ptr());
-  const auto words_at = [&](std::int64_t at) {
-    return at > 0 ? reinterpret_cast<const std::uint32_t*>(bytes + at) : nullptr;
-  };
   secateur::cuda::LaneLinearArgs args = {};
   args.values = values.const_data_ptr();
-  args.masks = words_at(offsets[0]);
-  args.starts = words_at(offsets[1]);
+  args.masks = words_at(index, offsets[0]);
+  args.starts = words_at(index, offsets[1]);
   args.x = x.const_data_ptr();
   args.y = y.mutable_data_ptr();
   args.bias = static_cast<const float*>(start(bias));

@@ -29,6 +29,7 @@ FAMILIES = {
     "lb32_scatter": ("lb32", "scatter"),
     "n32_balanced": ("n32", "balanced"),
 }
+WRITTEN_OUT = {"lb32_expanded": "lb32", "n32_expanded": "n32"}
 _TYPES = {torch.float16: "f16", torch.bfloat16: "bf16"}
 
 
@@ -95,6 +96,24 @@ class Bound:
         }
         return self.run(kernels, fields, x)
 
+    def to_dense(self, kernels, values, index, offsets, n, out_features, in_features):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+        masks, table = offsets
+        weight = poisoned(out_features, -(-in_features // 8) * 8, dtype=values.dtype)
+        fields = {
+            "values": values,
+            "masks": index[masks:],
+            "starts": index[table:masks] if table else None,
+            "weight": weight,
+            "in_features": in_features,
+            "out_features": out_features,
+            "stride": weight.stride(0),
+            "n": n,
+            "type": structs.enum("Type")[_TYPES[values.dtype]],
+        }
+        self.emulator.launch(kernels, fields).clean()
+        self.ran.append(kernels)
+        return weight
+
 
 @pytest.fixture
 def bound(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bound]:
@@ -102,12 +121,13 @@ def bound(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bound
     table = _library.parsed(emulator.c.secateur_cuda_kernels().decode())
     monkeypatch.setattr(_library, "kernels", lambda: table)
     monkeypatch.setattr(gpus, "of", lambda _: gpus.KNOWN[0])
-    caches = (_library.family, _library.named)
+    caches = (_library.family, _library.of_op, _library.named)
     for cached in caches:
         cached.cache_clear()
     ops = torch.library.Library("secateur", "IMPL")
     ops.impl("cuda_nm_linear", found.nm_linear, "CPU")
     ops.impl("cuda_lane_linear", found.lane_linear, "CPU")
+    ops.impl("cuda_to_dense", found.to_dense, "CPU")
     yield found
     ops._destroy()
     for cached in caches:
@@ -127,7 +147,7 @@ def test_every_candidate_of_ours_has_its_family() -> None:
         for name in CANDIDATES.names()
         if CANDIDATES.get(name).missing.__class__.__name__ == "partial"
     }
-    assert ours == set(FAMILIES)
+    assert ours == set(FAMILIES) | set(WRITTEN_OUT)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -155,3 +175,38 @@ def test_what_a_candidate_fuses_and_where_x_begins(bound: Bound, name: str) -> N
     checks.judge.exact_truth(candidate.run(made.operands), made.truth())
     checks.strided(candidate, gpus.KNOWN[0], CPU)
     checks.infinite(candidate, gpus.KNOWN[0], CPU)
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+@pytest.mark.parametrize("dtype", list(_TYPES), ids=str)
+def test_many_rows_get_the_weight_written_out(bound: Bound, name: str, dtype: torch.dtype) -> None:
+    candidate = CANDIDATES.get(name)
+    for shape, rows in (((64, 64), 1), ((33, 72), 100), ((40, 204), 65)):
+        made = checks.case(candidate.format, shape, rows, CPU, dtype)
+        assert candidate.refuses(made.problem, gpus.KNOWN[0]) is None
+        checks.judge.exact_truth(candidate.run(made.operands), made.truth())
+    assert bound.ran == [f"to_dense_{WRITTEN_OUT[name]}"] * 3
+    checks.strided(candidate, gpus.KNOWN[0], CPU)
+    checks.infinite(candidate, gpus.KNOWN[0], CPU)
+
+
+@pytest.mark.parametrize("gpu", ["A100-SXM4-80GB", "RTX 4090", "H100"])
+@pytest.mark.parametrize("layout", ["torch24", "fragment24"])
+@pytest.mark.parametrize("kind", ["f16", "i8"])
+def test_many_rows_get_large_tiles_and_few_get_small_ones(
+    bound: Bound, gpu: str, layout: str, kind: str
+) -> None:
+    found = gpus.known(gpu)
+    assert found is not None
+    kernels = _library.family(layout, "")
+    orders = [
+        _library.in_order(kernels, kind, (rows, 4096), found) for rows in (1, 16, 32, 4096, 16384)
+    ]
+    rows = [order[0].tile[1] for order in orders]
+    assert rows == sorted(rows)
+    assert rows[0] <= 64 and rows[-1] == 128
+    for order in orders:
+        assert {kernel.layout for kernel in order} == {layout}
+        assert all(kind in kernel.types for kernel in order)
+        plain = [kernel.name.endswith(("_anywhere", "_simple")) for kernel in order]
+        assert plain == sorted(plain) and not plain[0] and plain[-1]

@@ -10,6 +10,7 @@ import copy
 import io
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 import secateur as sc
 from secateur import ops
 from secateur.backends import gpus, registry
+from secateur.backends.beside import held
 from secateur.backends.candidates import CANDIDATES, DENSE, Candidate, Operands, candidates
 from secateur.formats import FORMATS
 from secateur.nn import packing
@@ -206,7 +208,13 @@ def test_cusparselt_reads_its_own_buffer_and_counts_it(monkeypatch: pytest.Monke
     for _ in range(2):
         judge.exact_truth(cusparselt.run("semi", call), truth.linear(x, weight, mask, bias))
     assert len(searched) == 1
-    assert cusparselt.held(packed.values) == 64 * 128 * 2
+    assert held(packed.values) == 64 * 128 * 2
+    layer = sc.SparseLinear(packed, bias, trains=False)
+    bare = layer.nbytes
+    cusparselt.run("semi", replace(call, values=layer.values))
+    assert layer.nbytes == bare + 64 * 128 * 2
+    row = next(row for row in sc.explain(torch.nn.Sequential(layer)).rows if row.layer == "0")
+    assert row.bytes_now == layer.nbytes - bias.nbytes
     right[0] = False
     monkeypatch.setattr(cusparselt, "_ALGORITHMS", {})
     with pytest.raises(RuntimeError, match="algorithm 3 gives a wrong product"):

@@ -51,7 +51,13 @@ def beside(tensor: Tensor, make: Callable[[Tensor], T]) -> T:
     return found.things[key]  # type: ignore[return-value]
 
 
-def peek(tensor: Tensor) -> list[object]:
-    """Return what is kept beside `tensor` now."""
+def held(tensor: Tensor) -> int:
+    """Return the bytes of the tensors kept beside `tensor` now, in tuples too."""
     found = getattr(tensor, _NAME, None)
-    return list(found.things.values()) if isinstance(found, _Beside) else []
+    return sum(map(_bytes, found.things.values())) if isinstance(found, _Beside) else 0
+
+
+def _bytes(thing: object) -> int:
+    if isinstance(thing, Tensor):
+        return thing.nbytes
+    return sum(map(_bytes, thing)) if isinstance(thing, tuple) else 0

@@ -206,6 +206,16 @@ def balanced(work: Work, gpu: Gpu) -> float:
     return max(bytes_s, instructions, legacy_dense(work, gpu)) + launches()
 
 
+def expanded(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of a bitmap weight written out, and of cuBLAS on it."""
+    packed = work.weights * (work.density * work.item + 0.125)
+    dense_bytes = work.weights * work.item
+    written = (packed + dense_bytes) / (gpu.bandwidth * 1e9 * SCATTER_MEMORY)
+    each, kept = SCATTER_INSTRUCTIONS
+    busy = work.weights * (each + kept * work.density) / (gpu.lanes * 1e9 * ISSUE)
+    return max(written, busy) + launches() + dense(work, gpu)
+
+
 def blocks(work: Work, gpu: Gpu) -> float:
     """Return the seconds of the block-sparse product: only what is kept is read and multiplied."""
     bytes_s = memory(gpu, work.weights * work.density * work.item, work, BLOCK_MEMORY)

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
+from secateur.backends.beside import held
 from secateur.formats import Packed, packed_alike
 from secateur.nn import canonical, packing, stored
 
@@ -111,9 +112,17 @@ class SparseLayer(nn.Module):
 
     @property
     def nbytes(self) -> int:
-        """Bytes this layer holds: weight, positions, bias, and the copies it keeps."""
-        held = (self.values, self.index, self.bias, self.scale, self.dense, self.transposed)
-        return sum(t.numel() * t.element_size() for t in held if t is not None)
+        """Bytes this layer holds: weight, positions, bias, and the copies it keeps.
+
+        What a kernel of a GPU made of them and keeps is counted from its first call on.
+        """
+        return self.weight_bytes + (0 if self.bias is None else self.bias.nbytes + held(self.bias))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of `nbytes` that are not the bias's."""
+        mine = (self.values, self.index, self.scale, self.dense, self.transposed)
+        return sum(t.nbytes + held(t) for t in mine if t is not None)
 
     def _refresh(self) -> None:
         """Bring the dense copy up to date with the values."""

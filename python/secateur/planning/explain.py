@@ -37,7 +37,7 @@ class Row(NamedTuple):
         speedup: dense_ms / sparse_ms, or None.
         predicted: whether the times come from the cost model.
         bytes_dense: of the dense weight.
-        bytes_now: of the weight as it is held now, the dense copy included where one is kept.
+        bytes_now: of the weight as it is held now, the copies included that it keeps.
         reason: why the layer is sparse or not.
     """
 
@@ -116,7 +116,7 @@ def _current(note: LayerRecord, layer: SparseLayer | None) -> LayerRecord:
         "format": layer.format,
         "sparsity": layer.sparsity,
         "keeps_dense": layer.dense is not None,
-        "bytes_sparse": _weight_bytes(layer),
+        "bytes_sparse": layer.weight_bytes,
     }
     return LayerRecord(**fields)
 
@@ -139,13 +139,8 @@ def _unrecorded(name: str, layer: SparseLayer) -> LayerRecord:
     note.format, note.keeps_dense = layer.format, layer.dense is not None
     note.reason = "made by hand; never measured"
     note.bytes_dense = shape[0] * shape[1] * layer.values.element_size()
-    note.bytes_sparse = _weight_bytes(layer)
+    note.bytes_sparse = layer.weight_bytes
     return note
-
-
-def _weight_bytes(layer: SparseLayer) -> int:
-    held = (layer.values, layer.index, layer.scale, layer.dense, layer.transposed)
-    return sum(t.nbytes for t in held if t is not None)
 
 
 def _rows(note: LayerRecord, layer: SparseLayer | None) -> Iterator[Row]:

@@ -35,6 +35,11 @@ _LANES = (
     "Tensor? bias, Tensor? residual, int out_features, str act) -> Tensor"
 )
 _DEFINED.define("cuda_lane_linear" + _LANES)
+_TO_DENSE = (
+    "(str kernels, Tensor values, Tensor index, int[] offsets, int n, int out_features, "
+    "int in_features) -> Tensor"
+)
+_DEFINED.define("cuda_to_dense" + _TO_DENSE)
 
 
 @dataclass(frozen=True)
@@ -150,13 +155,15 @@ def in_order(
     return tuple(sorted(able, key=functools.partial(_unfit, size, gpu)))
 
 
-def _unfit(size: tuple[int, int], gpu: Gpu, kernel: Kernel) -> tuple[bool, float, str]:
+def _unfit(size: tuple[int, int], gpu: Gpu, kernel: Kernel) -> tuple[int, float, str]:
     """Return what grows with how badly a kernel's tile suits a size; slow and plain ones are last.
+
+    The one place that orders kernels of a family. In how many parts a sum is cut is the kernel's.
 
     Tiles that hang over the edge, or leave multiprocessors of the last wave idle, work for nothing;
     small tiles read more for each multiplication.
     """
-    last = kernel.name.endswith(("_anywhere", "_simple"))
+    last = 2 * kernel.name.endswith("_simple") + kernel.name.endswith("_anywhere")
     rows, out = size
     high, wide = kernel.tile[0], kernel.tile[1]
     tiles = -(-out // high) * -(-rows // wide)
@@ -173,6 +180,20 @@ def named(
     word = {torch.float16: "f16", torch.bfloat16: "bf16", torch.int8: "i8"}[type]
     chosen = in_order(family(layout, words), word, size, gpus.of(device.index or 0))
     return ",".join(kernel.name for kernel in chosen)
+
+
+@functools.cache
+def of_op(op: str, layout: str) -> tuple[Kernel, ...]:
+    """Return the kernels of an op that is no linear layer, for a layout."""
+    return tuple(kernel for kernel in kernels() if (kernel.op, kernel.layout) == (op, layout))
+
+
+def without_op(op: str, layout: str) -> str:
+    """Return why no kernel of an op is here for a layout, or ""."""
+    reason = why_not()
+    if reason or of_op(op, layout):
+        return reason
+    return f"the CUDA library has no {op} for the layout {layout!r}; install secateur again"
 
 
 def without(layout: str, words: str) -> str:

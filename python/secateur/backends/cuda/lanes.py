@@ -1,8 +1,12 @@
-"""Unstructured weights as lane bitmaps, and N:32: load sparse, compute dense, few rows of x."""
+"""Unstructured weights as lane bitmaps, and N:32: load sparse, compute dense, few rows of x.
+
+Many rows get the weight written out, for cuBLAS: a dense copy for the time of one call.
+"""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +17,7 @@ from secateur.backends.candidates import HALVES, Candidate, Operands, Problem, a
 from secateur.backends.cuda import _library
 from secateur.backends.cuda._semi import aligned, missing
 from secateur.backends.gpus import Gpu
+from secateur.backends.vendor import cublas
 from secateur.formats import Header, lb32, n32
 
 MOST_ROWS = 64  # of x: above, the dense product's tensor cores are no longer waiting for memory
@@ -33,16 +38,35 @@ def fullest(index: Tensor) -> int:
     return max(lb32.VALUE_ALIGNMENT, int(starts.diff().max()))
 
 
-def _run(format: str, words: str, call: Operands) -> Tensor:
-    rows, columns = call.x.shape
+def _sections(format: str, call: Operands) -> tuple[tuple[int, int], int]:
+    """Return where masks and table begin in the index, and N; by shapes alone."""
+    columns = call.x.shape[1]
     if format == "lb32":
-        offsets = lb32.offsets(call.out_features, columns)
-        n, most = 0, beside(call.index, fullest)
-    else:
-        offsets = n32.offsets()
-        n, most = n32.kept(call.values.numel(), call.out_features, columns), 0
+        return lb32.offsets(call.out_features, columns), 0
+    return n32.offsets(), n32.kept(call.values.numel(), call.out_features, columns)
+
+
+def _expanded(format: str, call: Operands) -> Tensor:
+    """Return x Wᵀ + bias by cuBLAS, of the weight written out."""
+    columns = call.x.shape[1]
+    dense: Tensor = torch.ops.secateur.cuda_to_dense(
+        ",".join(kernel.name for kernel in _library.of_op("to_dense", format)),
+        call.values,
+        call.index,
+        *_sections(format, call),
+        call.out_features,
+        columns,
+    )
+    return cublas.run(replace(call, dense=dense[:, :columns]))
+
+
+def _run(format: str, words: str, call: Operands) -> Tensor:
+    offsets, n = _sections(format, call)
+    most = beside(call.index, fullest) if format == "lb32" else 0
     y: Tensor = torch.ops.secateur.cuda_lane_linear(
-        _library.named(format, words, call.x.dtype, (rows, call.out_features), call.x.device),
+        _library.named(
+            format, words, call.x.dtype, (len(call.x), call.out_features), call.x.device
+        ),
         aligned(call.x),
         call.values,
         call.index,
@@ -91,3 +115,15 @@ add(
         missing=missing("n32", "balanced"),
     )
 )
+for _format in ("lb32", "n32"):
+    add(
+        Candidate(
+            f"{_format}_expanded",
+            _format,
+            HALVES,
+            predict=roofline.expanded,
+            run=functools.partial(_expanded, _format),
+            missing=functools.partial(_library.without_op, "to_dense", _format),
+            fused=False,
+        )
+    )

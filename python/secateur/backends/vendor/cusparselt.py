@@ -1,9 +1,9 @@
 """2:4 by cuSPARSELt, through torch: in a buffer of its own, whose layout only it knows.
 
 The buffer is made from the packed weight at the first call and kept beside its values, so a layer
-that takes this candidate holds its weight twice; `held` counts it. What algorithm runs is searched
-once for each shape, and its answer is compared with the dense product once: peers have met wrong
-ones.
+that takes this candidate holds its weight twice; `beside.held` counts it. What algorithm runs is
+searched once for each shape, and its answer is compared with the dense product once: peers have met
+wrong ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from secateur.backends import roofline
-from secateur.backends.beside import beside, peek
+from secateur.backends.beside import beside
 from secateur.backends.candidates import HALVES, Candidate, Operands, Problem, add
 from secateur.backends.gpus import Gpu
 from secateur.formats import FORMATS
@@ -39,11 +39,6 @@ def limits(problem: Problem, gpu: Gpu) -> str | None:
             f"takes out_features and in_features divisible by {_TILE}, got {sides[0]}, {sides[1]}"
         )
     return None
-
-
-def held(values: Tensor) -> int:
-    """Return the bytes of the buffers kept beside `values`."""
-    return sum(thing.nbytes for thing in peek(values) if isinstance(thing, Tensor))
 
 
 def run(format: str, call: Operands) -> Tensor:
