@@ -60,7 +60,7 @@ MUTATIONS = [
         FINISH,
     ),
     Mutation("a warp without rows works", "active = out < p.out;", "active = true;", PRODUCT),
-    Mutation("no activation", "tile::activate(p.act, sum);", "sum;", FINISH),
+    Mutation("no activation", "tile::activate(p.act, y);", "", FINISH),
     Mutation(
         "the counter of parts does not go back to 0",
         "static_cast<unsigned>(p.splits - 1)));",
