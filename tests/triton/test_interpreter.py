@@ -31,10 +31,12 @@ def interpret(selection: str, **environment: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_kernels_in_the_interpreter() -> None:
     interpret("not verify")
 
 
 @pytest.mark.verify
+@pytest.mark.timeout(1800)
 def test_the_longer_ones_too() -> None:
     interpret("verify", SECATEUR_CUDA_VERIFY="1")
