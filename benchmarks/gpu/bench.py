@@ -103,7 +103,7 @@ def made(case: Case, device: torch.device) -> Operands:
     gen = torch.Generator(device).manual_seed(0)
     shape = (p.out_features, p.in_features)
     weight = torch.randn(shape, generator=gen, device=device).to(p.dtype)
-    mask = _mask(case.format, shape, p.density, gen, device)
+    mask = _mask(case, gen, device)
     packed = FORMATS.get(case.format).pack(weight, mask)
     x = torch.randn((p.rows, p.in_features), generator=gen, device=device).to(p.dtype)
     bias = torch.randn(p.out_features, generator=gen, device=device).to(p.dtype)
@@ -121,15 +121,20 @@ def made(case: Case, device: torch.device) -> Operands:
     )
 
 
-def _mask(
-    format: str, shape: tuple[int, int], density: float, gen: torch.Generator, device: torch.device
-) -> Tensor:
-    draw = torch.rand(shape, generator=gen, device=device)
-    if format == "lb32":
-        return draw < density
-    m = 32 if format == "n32" else 4
-    groups = draw.view(shape[0], -1, m)
-    return (groups.argsort(2).argsort(2) < round(density * m)).view(shape)
+def _mask(case: Case, gen: torch.Generator, device: torch.device) -> Tensor:
+    """Return a random mask of the case's pattern, exactly as dense as it is said to be."""
+    p = case.problem
+    shape = (p.out_features, p.in_features)
+    if case.format == "lb32":
+        return torch.rand(shape, generator=gen, device=device) < p.density
+    if case.format == "bsr":
+        high, wide = p.pattern
+        draw = torch.rand((shape[0] // high, shape[1] // wide), generator=gen, device=device)
+        limit = draw.flatten().kthvalue(max(1, round(p.density * draw.numel()))).values
+        return (draw <= limit).repeat_interleave(high, 0).repeat_interleave(wide, 1)
+    n, m = p.pattern if p.pattern[1] else (2, 4)
+    groups = torch.rand(shape, generator=gen, device=device).view(shape[0], -1, m)
+    return (groups.argsort(2).argsort(2) < n).view(shape)
 
 
 def over_bound(candidate: Candidate, call: Operands) -> float:

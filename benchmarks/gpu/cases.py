@@ -19,6 +19,7 @@ SHAPES = {
 }
 FEW = (1, 8, 16, 32, 64)
 MANY = (256, 1024, 4096)
+BLOCK = (64, 64)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ def _cases() -> list[Case]:
         for n in (16, 8, 4):
             for rows in (1, 16):
                 found.append(Case(layer, "n32", Problem(rows, *shape, n / 32, pattern=(n, 32))))
+        for density in (0.2, 0.1):
+            for rows in (1, 64, 1024):
+                found.append(Case(layer, "bsr", Problem(rows, *shape, density, pattern=BLOCK)))
+        for rows in (1, 256):
+            found.append(Case(layer, "nm", Problem(rows, *shape, 1 / 4, pattern=(1, 4))))
     bf16 = Problem(1, 4096, 4096, 0.5, torch.bfloat16, torch.bfloat16)
     found.append(Case("7B qkvo", "semi_frag", bf16))
     # What answers most comes first: the time may run out.

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.gpu.cases import Case
+from benchmarks.gpu.cases import BLOCK, Case
 from benchmarks.gpu.table import predicted
 from secateur.backends import roofline
 from secateur.backends.candidates import Problem
@@ -19,11 +19,13 @@ SHOWN = ("A100-SXM4-80GB", "RTX 4090", "H100", "H200", "B200")
 ROWS = (1, 16, 64, 256, 4096)
 LARGE = (8192, 8192)
 
-# What is said of each candidate: format, fraction kept.
+# What is said of each candidate: format, fraction kept, pattern as the format means it.
 CLAIMS = (
-    ("semi_frag", 0.5),
-    *(("lb32", density) for density in (0.5, 0.3, 0.2, 0.1)),
-    *(("n32", n / 32) for n in (16, 8, 4)),
+    ("semi_frag", 0.5, (2, 4)),
+    *(("lb32", density, (0, 0)) for density in (0.5, 0.3, 0.2, 0.1)),
+    *(("n32", n / 32, (n, 32)) for n in (16, 8, 4)),
+    *(("bsr", density, BLOCK) for density in (0.2, 0.1)),
+    ("nm", 0.25, (1, 4)),
 )
 
 
@@ -58,17 +60,17 @@ def speedups() -> str:
     """Return the predicted time of cuBLAS over that of the best sparse kernel."""
     head = f"{'format':<10}{'kept':>6}  {'GPU':<16}" + "".join(f"{rows:>8}" for rows in ROWS)
     lines = [head]
-    for format, density in CLAIMS:
+    for format, density, pattern in CLAIMS:
         for name in SHOWN:
             gpu = known(name)
             assert gpu is not None
-            cells = "".join(f"{_best(format, density, rows, gpu):>8}" for rows in ROWS)
+            problems = [Problem(rows, *LARGE, density, pattern=pattern) for rows in ROWS]
+            cells = "".join(f"{_best(Case('', format, p), gpu):>8}" for p in problems)
             lines.append(f"{format:<10}{density:>6.1%}  {name:<16}{cells}")
     return "\n".join(lines)
 
 
-def _best(format: str, density: float, rows: int, gpu: Gpu) -> str:
-    case = Case("", format, Problem(rows, *LARGE, density))
+def _best(case: Case, gpu: Gpu) -> str:
     found = [(line.predicted_speedup or 0.0, line.candidate) for line in predicted(case, gpu)]
     if not found:
         return "-"

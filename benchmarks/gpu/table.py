@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -79,22 +80,33 @@ class Line:
 
 
 def weight_bytes(case: Case, format: str) -> float:
-    """Return the bytes of the weight that pass: of 2:4 and bitmaps with their masks."""
+    """Return the bytes of the weight that pass, with what says where its values belong."""
     p = case.problem
     weights, item = p.out_features * p.in_features, p.values.itemsize
-    masks = {DENSE: 0.0, "semi": 0.125, "semi_frag": 0.125, "lb32": 0.125, "n32": 0.125}
-    return weights * ((1.0 if format == DENSE else p.density) * item + masks[format])
+    return weights * (
+        (1.0 if format == DENSE else p.density) * item + _index_bits(case, format) / 8
+    )
+
+
+def _index_bits(case: Case, format: str) -> float:
+    """Return the bits of index for each position of the weight."""
+    if format in (DENSE, "bsr"):  # of a block, two bytes for thousands
+        return 0.0
+    if format == "nm":  # the place in its group, of each value
+        return case.problem.density * math.ceil(math.log2(case.problem.pattern[1]))
+    return 1.0  # two bits for two of four, and bitmaps
 
 
 def roof(case: Case, format: str, gpu: Gpu) -> float:
     """Return the least seconds: bytes at full bandwidth, multiplications at the full peak.
 
-    2:4 on sparse tensor cores may have twice the peak; everything else multiplies all positions.
+    2:4 on sparse tensor cores may have twice the peak, and blocks that are pruned are left out;
+    everything else multiplies all positions.
     """
     p = case.problem
     moved = weight_bytes(case, format) + p.work.moved
     rate = gpu.peak * 1e12 * (2 if format in ("semi", "semi_frag") else 1)
-    flops = 2.0 * p.out_features * p.in_features * p.rows
+    flops = 2.0 * p.out_features * p.in_features * p.rows * (p.density if format == "bsr" else 1)
     return max(moved / (gpu.bandwidth * 1e9), flops / rate)
 
 
