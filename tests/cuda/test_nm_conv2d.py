@@ -28,6 +28,7 @@ CASES = {
     "whole kernel": Case((1, 8, 15, 15), 32, (15, 15), padding=(0, 0, 0, 0)),
     "two groups": Case((1, 128, 4, 5), 96, groups=2),
     "groups off the tile": Case((2, 48, 4, 5), 60, groups=3),
+    "groups off 16 bytes in a pixel on them": Case((1, 32, 4, 5), 48, groups=4),
     "sum in parts": Case((1, 128, 4, 5), 64, split=3),
 }
 EDGES = ["3x3", "channels off the step", "padding of one side", "two groups"]

@@ -109,11 +109,15 @@ def test_reals_with_all_that_is_fused(emulator: Emulator, name: str, kind: str) 
 
 
 @each_kernel
-def test_y_and_the_residual_may_lie_anywhere(emulator: Emulator, name: str, kind: str) -> None:
+@pytest.mark.parametrize("stride", [44, 48])  # off and on 16 bytes; a row ends off them
+def test_y_and_the_residual_may_lie_anywhere(
+    emulator: Emulator, name: str, kind: str, stride: int
+) -> None:
     gen = data.generator(4)
     call, _ = problem((11, 41, 128), kind, gen)
-    residual = data.integers((11, 44), gen, torch.float32 if kind == "i8" else call.x.dtype)[:, :41]
-    whole = Call(call.x, call.weight, call.bias, residual, y_margin=3)
+    dtype = torch.float32 if kind == "i8" else call.x.dtype
+    residual = data.integers((11, stride), gen, dtype)[:, :41]
+    whole = Call(call.x, call.weight, call.bias, residual, y_margin=stride - 41)
     y, outcome = tiled.launch(emulator, name, whole, seed=2)
     outcome.clean()
     judge.exact_truth(y, truth.linear(call.x, call.weight, call.weight != 0, call.bias, residual))

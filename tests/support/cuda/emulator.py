@@ -98,7 +98,8 @@ class Emulator(Library):
             seed: of the order in which threads run; 0 runs them as they come.
             resident: blocks that run interleaved.
             counted: tensors of which reads of each byte are counted.
-            times: launches, one after the other, on the same buffers.
+            times: launches, one after the other, on the same buffers; `y` is made what it was
+                before each, or a launch that writes nothing would seem right.
 
         Raises:
             ValueError: if the kernel refuses, with its reason.
@@ -128,7 +129,10 @@ class Emulator(Library):
         wanted = self.workspace(name, args)
         if wanted and "workspace" not in tensors:
             point("workspace", torch.zeros(wanted, dtype=torch.uint8))
+        before = tensors["y"].clone() if times > 1 else None
         for _ in range(times):
+            if before is not None:
+                tensors["y"].copy_(before)
             error = self.run(name, args)
             if error:
                 raise RuntimeError(f"{name}: CUDA error {error}")
