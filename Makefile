@@ -38,7 +38,7 @@ asan: .venv/requirements.stamp
 
 # All that can be proved of the CUDA kernels without a GPU, the long part included.
 cuda-verify: .venv/requirements.stamp
-	SECATEUR_CUDA_VERIFY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/cuda tests/triton
+	SECATEUR_CUDA_VERIFY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/cuda tests/triton
 
 # Nothing is fetched and nothing installed: the given Python's torch, the tree as it is, build/gpu.
 gpu:
