@@ -36,6 +36,12 @@ def largest(weight: Tensor) -> Tensor:
     return kept.view(rows, -1)[:, :columns] & (weight != 0)
 
 
+def kept(mask: Tensor) -> Tensor:
+    """Return how many every group of four along a row keeps, uint8: [rows, groups]."""
+    whole = F.pad(mask, (0, -mask.shape[1] % 4)) if mask.shape[1] % 4 else mask
+    return whole.reshape(len(mask), -1, 4).sum(2, dtype=torch.uint8)
+
+
 def nibbles_of(mask: Tensor) -> Tensor:
     """Return the nibble of every group of four along a row, int64; a cut group counts as pruned."""
     whole = F.pad(mask, (0, -mask.shape[1] % 4)).view(len(mask), -1, 4)

@@ -54,14 +54,13 @@ class Pairs(Format):
     def fits(self, mask: Tensor) -> str | None:
         """Return the first group that keeps three or four, if there is one."""
         check_mask(mask)
-        for start in range(0, len(mask), _PART):
-            nibbles = _fours.nibbles_of(mask[start : start + _PART])
-            bad = (nibbles == 0).nonzero()
-            if len(bad):
-                row, group = bad[0].tolist()
-                kept = int(mask[start + row, 4 * group : 4 * group + 4].sum())
-                return f"row {start + row}, columns {4 * group} to {4 * group + 3} keep {kept} of 4"
-        return None
+        kept = _fours.kept(mask)
+        if int(kept.max()) <= 2:  # the one wait for a GPU
+            return None
+        row, group = (kept > 2).nonzero()[0].tolist()
+        return (
+            f"row {row}, columns {4 * group} to {4 * group + 3} keep {int(kept[row, group])} of 4"
+        )
 
     def slots(self, mask: Tensor) -> int:
         """Return how many value slots a fitting `mask` takes; see `Format.slots`."""
