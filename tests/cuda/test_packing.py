@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import secateur as sc
-from secateur.backends.cuda import _library
+from benchmarks.gpu import packing as bench
+from secateur.backends import clock, gpus, registry, verdicts
+from secateur.backends.cuda import _library, _packing
 from secateur.formats import FORMATS
 from secateur.formats._pairs import Pairs
 from secateur.formats.header import HEADER_BYTES
+from secateur.planning import gpu as planning_gpu
 from secateur.pruning.groups import keep_in_groups
 from tests.support import data, judge
 from tests.support.cuda import packing
@@ -304,3 +308,63 @@ def test_without_memory_a_moved_layer_stands_in_its_old_format(
     for name, tensor in sparse.state_dict().items():
         judge.exact(tensor, was[name])
     request.getfixturevalue("monkeypatch").undo()
+
+
+@pytest.fixture
+def converting(ops: PackingOps, monkeypatch: pytest.MonkeyPatch) -> PackingOps:
+    """Pretend that weights lie on a small GPU for which every library is there."""
+    small, ask = gpus.like("a small Ampere", 80, 7), registry.estimates
+    monkeypatch.setattr(planning_gpu, "of", lambda layer: small)
+    monkeypatch.setattr(registry, "estimates", lambda *a, **k: ask(*a, **{**k, "installed": False}))
+    monkeypatch.setattr(verdicts, "VERDICTS", verdicts.Verdicts())
+    return ops
+
+
+def large() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(1024, 1024, bias=False)).half()
+    model[0].weight.data = data.integers((1024, 1024), data.generator()).half() * 2 + 1
+    sc.prune(model, pattern="2:4")
+    return model
+
+
+def test_convert_packs_by_the_kernel(converting: PackingOps) -> None:
+    model = large()
+    fast = sc.convert(model, rows=(1,), gate="model")
+    assert isinstance(fast[0], sc.SparseLinear)
+    assert set(converting.ran) >= {"nm_pack_fragment24"}
+    judge.exact(fast[0].weight, model[0].weight.detach())
+    assert converting.ran[-1] == "nm_unpack_fragment24"
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_without_memory_convert_leaves_the_model(
+    converting: PackingOps, no_memory: None, inplace: bool
+) -> None:
+    model = large()
+    layer, before = model[0], model[0].weight.detach().clone()
+    with pytest.raises(torch.OutOfMemoryError):
+        sc.convert(model, rows=(1,), gate="model", inplace=inplace)
+    assert converting.ran == []
+    assert model[0] is layer
+    judge.exact(layer.weight.detach(), before)
+
+
+@pytest.mark.parametrize("what", bench.WHAT)
+def test_wrong_bytes_are_not_timed(
+    ops: PackingOps, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def seconds(function, device):  # type: ignore[no-untyped-def]
+        function()
+        return 1e-3
+
+    monkeypatch.setattr(clock, "seconds", seconds)
+    line = bench.Line("any", 64, 128, "semi", what, 1.0, 1.0, 1.0)
+    found = bench.measured(line, torch.device("cpu"))
+    assert found.measured_s == 1e-3
+    assert found.peer_s is None  # torch's own asks for a GPU, and says so
+    assert found.note[:7] == ("" if what == "prune" else "torch: ")
+    assert ops.ran
+    monkeypatch.setattr(ops, "_launch", lambda *_: None)  # nothing is written
+    assert bench.measured(line, torch.device("cpu")) == replace(line, note="WRONG")
+    monkeypatch.setattr(_packing, "named", lambda *_: "")
+    assert "built without CUDA" in bench.measured(line, torch.device("cpu")).note
