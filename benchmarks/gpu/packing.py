@@ -99,18 +99,25 @@ def measured(line: Line, device: torch.device) -> Line:
     op = "nm_unpack" if line.what == "unpack" else "nm_pack"
     if not _packing.named(op, line.format, torch.float16, device):
         return replace(line, note=cuda.why_not() or f"the library has no {op}")
-    weight, mask = _weight(line, device)
-    ours = _ours(line, weight, mask)
-    if ours is None:
-        return replace(line, note=WRONG)
-    line = replace(line, measured_s=clock.seconds(ours, device))
+    try:
+        weight, mask = _weight(line, device)
+        ours = _ours(line, weight, mask)
+        if ours is None:
+            return replace(line, note=WRONG)
+        line = replace(line, measured_s=clock.seconds(ours, device))
+    except RuntimeError as failure:  # of memory, or a refusal at the launch
+        return replace(line, note=_first_words(failure))
     if line.what == "prune":  # torch has none that prunes along rows alone
         return line
     try:
         theirs = _theirs(line, weight.masked_fill(~mask, 0))
         return replace(line, peer_s=clock.seconds(theirs, device))
     except (RuntimeError, ValueError) as failure:  # it asks for other GPUs, or other shapes
-        return replace(line, note=f"torch: {str(failure).splitlines()[0][:80]}")
+        return replace(line, note=f"torch: {_first_words(failure)}")
+
+
+def _first_words(failure: Exception) -> str:
+    return str(failure).splitlines()[0][:80]
 
 
 def _weight(line: Line, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -357,6 +357,9 @@ def test_wrong_bytes_are_not_timed(
         function()
         return 1e-3
 
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("out of memory\nand more")
+
     monkeypatch.setattr(clock, "seconds", seconds)
     line = bench.Line("any", 64, 128, "semi", what, 1.0, 1.0, 1.0)
     found = bench.measured(line, torch.device("cpu"))
@@ -366,5 +369,7 @@ def test_wrong_bytes_are_not_timed(
     assert ops.ran
     monkeypatch.setattr(ops, "_launch", lambda *_: None)  # nothing is written
     assert bench.measured(line, torch.device("cpu")) == replace(line, note="WRONG")
+    monkeypatch.setattr(ops, "_launch", full)
+    assert bench.measured(line, torch.device("cpu")) == replace(line, note="out of memory")
     monkeypatch.setattr(_packing, "named", lambda *_: "")
     assert "built without CUDA" in bench.measured(line, torch.device("cpu")).note
