@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.gpu import cases, stages, table
+from benchmarks.gpu import cases, packing, stages, table
 from secateur.backends import gpus
 
 
@@ -53,6 +53,7 @@ def _dry(name: str, here: bool) -> int:
     print(f"\nAt most {total} s of {stages.WHOLE_S}. What it would measure, on {gpu.name}:\n")
     rows = [table.predicted(case, gpu) for case in cases.CASES]
     print(table.text([row for some in rows for row in some]))
+    print(f"\nPacking and unpacking of 2:4:\n\n{packing.text(packing.predicted(gpu))}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Measures every candidate in every case on this machine's GPU, prints the table, keeps a CSV file.
+"""Measures every candidate in every case on this machine's GPU, and packing; prints, keeps CSVs.
 
 Times are medians with the L2 cache emptied before each call; below 20 us they are those of a CUDA
 graph over copies of the weight that together are larger than L2, since queueing a call takes longer
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.gpu import table
+from benchmarks.gpu import packing, table
 from benchmarks.gpu.cases import CASES, Case
 from benchmarks.gpu.table import Line
 from secateur.backends import clock, cuda, gpus, registry
@@ -42,22 +42,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gpu, ends = gpus.of(0), time.monotonic() + options.seconds
     if cuda.why_not():
         print(f"none of our CUDA kernels runs here: {cuda.why_not()}")
+    name = gpu.name.lower().replace(" ", "-")
+    device = torch.device("cuda", 0)
+    packed = [packing.measured(line, device) for line in packing.predicted(gpu)]
+    print(packing.text(packed) + "\n")
+    table.write(RESULTS / f"gpu-{name}-packing.csv", packed, facts(gpu), packing.RATIOS)
     lines: list[Line] = []
     skipped = 0
     for case in CASES:
         if time.monotonic() > ends:
             skipped += 1
             continue
-        lines += measured(case, gpu, torch.device("cuda", 0))
+        lines += measured(case, gpu, device)
     print(table.text(lines))
     if skipped:
         print(f"{skipped} of {len(CASES)} cases were not reached in {options.seconds:.0f} s")
-    name = gpu.name.lower().replace(" ", "-")
     table.write(RESULTS / f"gpu-{name}.csv", lines, facts(gpu))
     wrong = [each for each in lines if each.error is not None and not each.error <= 1]
     for each in wrong:
         print(f"WRONG: {each.candidate} in {each.layer}, {each.rows} rows: {each.error}")
-    return int(bool(wrong))
+    return int(bool(wrong) or any(line.note == packing.WRONG for line in packed))
 
 
 def facts(gpu: Gpu) -> dict[str, str]:

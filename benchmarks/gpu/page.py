@@ -78,7 +78,24 @@ def _best(case: Case, gpu: Gpu) -> str:
     return f"{ratio:.2f}" + ("v" if name.startswith(("cusparselt", "torch")) else " ")
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"gpus": gpus, "shares": shares, "speedups": speedups}
+def packing() -> str:
+    """Return the predicted microseconds of packing and unpacking a 2:4 weight."""
+    what = tuple(roofline.PACK_LAUNCHES)
+    lines = [f"{'GPU':<16}" + "".join(f"{each:>9}" for each in what)]
+    for name in SHOWN:
+        gpu = known(name)
+        assert gpu is not None
+        seconds = [roofline.packing(each, roofline.Work(0, *LARGE, 0.5), gpu) for each in what]
+        lines.append(f"{name:<16}" + "".join(f"{roofline.microseconds(s):>9}" for s in seconds))
+    return "\n".join(lines)
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "gpus": gpus,
+    "shares": shares,
+    "speedups": speedups,
+    "packing": packing,
+}
 
 
 def written(page: str) -> str:

@@ -1,18 +1,24 @@
-"""The one table of `make gpu`: every prediction beside its measurement. Arithmetic, no GPU."""
+"""Every prediction beside its measurement, as a table and as a CSV file. Arithmetic, no GPU."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.gpu.cases import Case
 from secateur.backends import registry
 from secateur.backends.candidates import DENSE
 from secateur.backends.gpus import Gpu
 from secateur.backends.verdicts import Verdicts
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+RATIOS = ("speedup", "predicted_speedup", "off", "bandwidth", "of_roof")
 
 
 @dataclass(frozen=True)
@@ -158,26 +164,32 @@ HEAD = (
 
 def text(lines: Sequence[Line]) -> str:
     """Return the table as it is printed; a dash where there is no number."""
-    rows = [HEAD, *[_cells(each) for each in lines]]
-    wide = [max(len(row[at]) for row in rows) for at in range(len(HEAD))]
-    left = (0, 4, len(HEAD) - 1)
-    shown = [
+    return aligned([HEAD, *map(_cells, lines)], (0, 4, len(HEAD) - 1))
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Return rows of cells as columns, those of the numbers in `left` to the left."""
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
         "  ".join(
             cell.ljust(width) if at in left else cell.rjust(width)
             for at, (cell, width) in enumerate(zip(row, wide, strict=True))
         ).rstrip()
         for row in rows
-    ]
-    return "\n".join(shown)
+    )
 
 
-def write(path: Path, lines: Sequence[Line], facts: dict[str, str]) -> None:
-    """Write a CSV file anew: the facts, the fields of a line, and its ratios."""
-    ratios = ("speedup", "predicted_speedup", "off", "bandwidth", "of_roof")
-    columns = [*facts, *(field.name for field in fields(Line)), *ratios]
+def write(
+    path: Path,
+    lines: Sequence[DataclassInstance],
+    facts: Mapping[str, str],
+    ratios: Sequence[str] = RATIOS,
+) -> None:
+    """Write a CSV file anew: the facts, the fields of a line, and its ratios, named properties."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        names = [field.name for field in fields(lines[0])] if lines else []
+        writer = csv.DictWriter(file, [*facts, *names, *ratios], lineterminator="\n")
         writer.writeheader()
         for each in lines:
             computed = {name: getattr(each, name) for name in ratios}
@@ -191,19 +203,20 @@ def _cells(line: Line) -> tuple[str, ...]:
         str(line.rows),
         f"{line.density:.0%}",
         line.candidate,
-        _number(line.measured_s, 1e6, 1),
-        _number(line.predicted_s, 1e6, 1),
-        _number(line.off, 1, 2),
-        _number(line.speedup, 1, 2),
-        _number(line.predicted_speedup, 1, 2),
-        _number(line.bandwidth, 1, 0),
+        number(line.measured_s, 1e6, 1),
+        number(line.predicted_s, 1e6, 1),
+        number(line.off, 1, 2),
+        number(line.speedup, 1, 2),
+        number(line.predicted_speedup, 1, 2),
+        number(line.bandwidth, 1, 0),
         "-" if line.of_roof is None else f"{line.of_roof:.0%}",
-        _number(line.error, 1, 2),
+        number(line.error, 1, 2),
         line.note,
     )
 
 
-def _number(value: float | None, scale: float, digits: int) -> str:
+def number(value: float | None, scale: float, digits: int) -> str:
+    """Return a number as tables show it; a dash for none."""
     return "-" if value is None else f"{value * scale:.{digits}f}"
 
 

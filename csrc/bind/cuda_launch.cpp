@@ -65,7 +65,7 @@ Act act_of(const std::string& name) {
 
 void expect(const char* name, const Tensor& t, const Tensor& x, Type type, std::int64_t elements) {
   STD_TORCH_CHECK(t.is_cuda() && t.get_device_index() == x.get_device_index(), name,
-                  " must be on x's device, cuda:", x.get_device_index(), "; move it");
+                  " must be on cuda:", x.get_device_index(), ", as the rest is; move it");
   STD_TORCH_CHECK(type_of(t) == type, name, " has another dtype than the kernel reads");
   STD_TORCH_CHECK(t.is_contiguous(), name, " must be contiguous");
   STD_TORCH_CHECK(t.numel() >= elements, name, " must have at least ", elements, " elements, got ",
@@ -79,7 +79,8 @@ void launch(const std::string& kernels, void* args, std::int64_t args_bytes, voi
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
   const std::string kernel = first_willing(kernels, args, args_bytes);
   const std::int64_t bytes = secateur_cuda_workspace(kernel.c_str(), args, args_bytes);
-  *workspace = workspace_on(x, stream, bytes);
+  STD_TORCH_CHECK(workspace != nullptr || bytes == 0, kernel, " wants a workspace");
+  if (workspace != nullptr) *workspace = workspace_on(x, stream, bytes);
   const int error = secateur_cuda_run(kernel.c_str(), args, args_bytes, stream);
   STD_TORCH_CHECK(error == 0, kernel, ": CUDA error ", error, " at the launch; x has ", x.numel(),
                   " elements");

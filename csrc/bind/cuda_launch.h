@@ -29,14 +29,16 @@ void expect(const char* name, const Tensor& t, const Tensor& x, Type type, std::
 inline const void* start(const OptionalTensor& t) { return t ? t->const_data_ptr() : nullptr; }
 
 // Runs the first of `kernels`, names parted by commas, that does not refuse, on the current stream
-// of x's device, whatever device is current. `args` has a `workspace`, which is filled in. Raises
-// what the last one refuses, and CUDA's errors.
+// of x's device, whatever device is current. `workspace` points into `args` and is filled in; null
+// where the op's kernels have none. Raises what the last one refuses, and CUDA's errors.
 void launch(const std::string& kernels, void* args, std::int64_t args_bytes, void** workspace,
             const Tensor& x);
 
 template <class Args>
 void launch(const std::string& kernels, Args& args, const Tensor& x) {
-  launch(kernels, &args, sizeof args, &args.workspace, x);
+  void** workspace = nullptr;
+  if constexpr (requires { args.workspace; }) workspace = &args.workspace;
+  launch(kernels, &args, sizeof args, workspace, x);
 }
 
 }  // namespace secateur::bind::cuda

@@ -11,7 +11,7 @@ from secateur.formats._pairs import Pairs
 from secateur.pruning.groups import keep_in_groups
 from tests.support import data
 from tests.support.cuda.emulator import Emulator
-from tests.support.cuda.pairs import KERNELS, TYPES, expected, pack, same
+from tests.support.cuda.pairs import KERNELS, TYPES, expected, far_apart, most_tiles, pack, same
 
 MORE_THAN_TWO, NAN = 1, 2
 # Whole tiles; edges of tiles, with rows that are aligned for whole reads and rows that are not.
@@ -141,6 +141,23 @@ def test_rows_may_lie_apart(emulator: Emulator, layout: str, kind: str) -> None:
     assert packed.faults == MORE_THAN_TWO  # no longer groups of four
     weight, mask = weight[:, 4:68], mask[:, 4:68]
     same(pack(emulator, layout, weight, mask), *expected(layout, weight, mask))
+
+
+@pytest.mark.parametrize(("layout", "kind"), KERNELS)
+def test_offsets_of_rows_take_more_than_32_bits(emulator: Emulator, layout: str, kind: str) -> None:
+    weight, mask = sparse((2, 72), kind, data.generator(8))
+    far, far_mask = far_apart(2, 72, weight.dtype), far_apart(2, 72, torch.bool)
+    far.copy_(weight)
+    far_mask.copy_(mask)
+    same(pack(emulator, layout, far, far_mask), *expected(layout, weight, mask))
+
+
+@pytest.mark.parametrize("layout", ["torch24", "fragment24"])
+def test_tiles_are_counted_in_64_bits_and_launched_in_32(emulator: Emulator, layout: str) -> None:
+    name = f"nm_pack_{layout}"
+    assert emulator.refusal(name, most_tiles("nm_pack", -1)) == ""
+    assert "fewer than 2^31 tiles" in emulator.refusal(name, most_tiles("nm_pack", 0))
+    assert "fewer than 2^31 tiles" in emulator.refusal(name, most_tiles("nm_pack", 2**32))
 
 
 @pytest.mark.parametrize(("layout", "kind"), KERNELS)

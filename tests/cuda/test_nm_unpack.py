@@ -42,6 +42,24 @@ def test_what_lies_between_rows_stays(emulator: Emulator, layout: str, kind: str
 
 
 @pytest.mark.parametrize(("layout", "kind"), KERNELS)
+def test_offsets_of_rows_take_more_than_32_bits(emulator: Emulator, layout: str, kind: str) -> None:
+    weight = two_of_four((2, 72), kind)
+    far = pairs.far_apart(2, 72, weight.dtype)
+    _, outcome = unpack(emulator, layout, expected(layout, weight), far)
+    outcome.clean()
+    assert torch.equal(far, weight)
+
+
+@pytest.mark.parametrize("layout", ["torch24", "fragment24"])
+def test_tiles_are_counted_in_64_bits_and_launched_in_32(emulator: Emulator, layout: str) -> None:
+    name = f"nm_unpack_{layout}"
+    assert emulator.refusal(name, pairs.most_tiles("nm_unpack", -1)) == ""
+    for over in (0, 2**32):
+        refusal = emulator.refusal(name, pairs.most_tiles("nm_unpack", over))
+        assert "fewer than 2^31 tiles" in refusal
+
+
+@pytest.mark.parametrize(("layout", "kind"), KERNELS)
 @pytest.mark.parametrize("nibble", [0x0, 0x1, 0x5, 0xA, 0xB, 0xF])
 def test_a_nibble_that_names_no_two_places_is_a_fault(
     emulator: Emulator, layout: str, kind: str, nibble: int

@@ -7,6 +7,10 @@ import torch
 
 from secateur.backends import gpus
 from secateur.backends.candidates import CANDIDATES
+from secateur.backends.cuda import _packing
+from secateur.formats import FORMATS
+from secateur.formats._pairs import Pairs
+from tests.support import data
 from tests.support import gpu as checks
 
 OURS = [n for n in CANDIDATES.names() if not n.startswith(("cublas", "cusparselt", "torch"))]
@@ -21,3 +25,18 @@ def test_a_small_call_is_exact(name: str) -> None:
         made = checks.case(candidate.format, (33, 72), rows, torch.device("cuda", 0))
         if candidate.refuses(made.problem, gpus.of(0)) is None:
             checks.judge.exact_truth(candidate.run(made.operands).cpu(), made.truth())
+
+
+@pytest.mark.parametrize("name", ["semi", "semi_frag"])
+def test_a_small_weight_is_packed_and_unpacked(name: str) -> None:
+    packer, device = FORMATS.get(name), torch.device("cuda", 0)
+    assert isinstance(packer, Pairs)
+    if not _packing.named("nm_pack", name, torch.float16, device):
+        pytest.skip("the CUDA kernels are not here: see secateur.backends.cuda.why_not()")
+    mask = data.nm_mask(33, 72, 2, 4, data.generator()).to(device)
+    weight = data.integers((33, 72), data.generator(1), torch.float16).to(device)
+    packed = packer.pack(weight, mask)
+    kept = weight.masked_fill(~mask, 0)
+    checks.judge.exact(packer.unpack(packed.values, packed.index), kept)
+    packed = packer.pack_largest(kept)
+    checks.judge.exact(packer.unpack(packed.values, packed.index), kept)

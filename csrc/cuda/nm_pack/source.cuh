@@ -92,7 +92,7 @@ inline const char* pack_refuses(const NmPackArgs& args) {
   if (!fits(args.values, 0, 16) || !fits(args.meta, 0, 4))
     return "values, meta: wanted aligned to 16 and 4 bytes";
   if (tiles_of<ptx::f16>(args) >= std::int64_t{1} << 31)
-    return "weight: wanted at most 2^31 tiles of 32 x 32";
+    return "weight: wanted fewer than 2^31 tiles of 32 x 32";
   return nullptr;
 }
 

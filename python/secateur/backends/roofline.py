@@ -242,3 +242,22 @@ def interpolate(points: tuple[tuple[float, float], ...], at: float) -> float:
 def microseconds(seconds: float) -> str:
     """Return a time as tables show it."""
     return "-" if not math.isfinite(seconds) else f"{seconds * 1e6:.1f}"
+
+
+PACK_LAUNCHES = {"pack": 6, "prune": 6, "unpack": 4}
+"""The kernel, what writes header, tail, spare zeros and the word of faults, and what reads that
+word or the header: each a launch or a copy as small as one."""
+
+
+def packing(what: str, work: Work, gpu: Gpu) -> float:
+    """Return the seconds of packing a 2:4 weight by a mask, of pruning it as well, or of unpacking.
+
+    Every byte passes once, as `packing_bytes` counts them.
+    """
+    share = gpu.bandwidth * 1e9 * DECODE_MEMORY
+    return packing_bytes(what, work) / share + launches(PACK_LAUNCHES[what])
+
+
+def packing_bytes(what: str, work: Work) -> float:
+    """Return the bytes of a 2:4 weight both dense and packed, and of the mask where one is read."""
+    return work.weights * (work.item + (what == "pack")) + semi_bytes(work)

@@ -138,21 +138,36 @@ def check_mask(mask: Tensor) -> None:
         raise ValueError(f"mask must be [out, in] with neither zero, got {list(mask.shape)}")
 
 
-def check_weight(weight: Tensor, mask: Tensor) -> None:
-    """Check that `weight` is floating and shaped like `mask`.
+def check_numbers(weight: Tensor, also: tuple[torch.dtype, ...] = ()) -> None:
+    """Check that `weight` has a packable dtype and has numbers.
+
+    Args:
+        weight: any.
+        also: dtypes that a format takes beside the floating ones.
 
     Raises:
         TypeError: if the dtype is not packable.
+        ValueError: if it is on the device meta.
+    """
+    if weight.dtype not in _FLOATS + also:
+        wanted = ", ".join(str(dtype) for dtype in _FLOATS + also)
+        raise TypeError(f"weight must be one of {wanted}, got {weight.dtype}; convert it first")
+    if weight.is_meta:
+        raise ValueError("weight is on the device meta, where it has no numbers; load it first")
+
+
+def check_weight(weight: Tensor, mask: Tensor, also: tuple[torch.dtype, ...] = ()) -> None:
+    """Check that `weight` is packable and shaped like `mask`.
+
+    Raises:
+        TypeError: if the dtype is not packable, see `check_numbers`.
         ValueError: if the shapes differ, or either is on the device meta.
     """
     check_mask(mask)
-    if weight.dtype not in _FLOATS:
-        wanted = ", ".join(str(dtype) for dtype in _FLOATS)
-        raise TypeError(f"weight must be one of {wanted}, got {weight.dtype}; convert it first")
+    check_numbers(weight, also)
     if weight.shape != mask.shape:
         raise ValueError(
             f"weight and mask must have one shape, got {list(weight.shape)} and {list(mask.shape)}"
         )
-    if weight.is_meta or mask.is_meta:
-        which = "weight" if weight.is_meta else "mask"
-        raise ValueError(f"{which} is on the device meta, where it has no numbers; load it first")
+    if mask.is_meta:
+        raise ValueError("mask is on the device meta, where it has no numbers; load it first")

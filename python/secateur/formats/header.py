@@ -159,25 +159,54 @@ def assemble(header: Header, sections: Mapping[str, Section]) -> Tensor:
     Raises:
         ValueError: if the index would not be addressable by 32-bit offsets.
     """
+    sizes = {name: section.data.nbytes for name, section in sections.items()}
+    reserved = sum(round_up(section.reserve, ALIGNMENT) for section in sections.values())
+    header, length = _placed(header, sizes, reserved)
+    result = torch.zeros(length, dtype=torch.uint8)
+    result[:HEADER_BYTES] = _written(header)
+    index = result.numpy()
+    for name, section in sections.items():
+        start = header.offsets[name]
+        index[start : start + section.data.nbytes] = section.data.reshape(-1).view(np.uint8)
+    return result
+
+
+def frame(header: Header, sizes: Mapping[str, int], device: torch.device) -> Tensor:
+    """Return an index on `device` with header and tail; its sections are for the caller to write.
+
+    Args:
+        header: without offsets.
+        sizes: bytes of each section, multiples of `ALIGNMENT`.
+        device: any.
+
+    Raises:
+        ValueError: if the index would not be addressable by 32-bit offsets.
+    """
+    header, length = _placed(header, sizes, sum(sizes.values()))
+    index = torch.empty(length, dtype=torch.uint8, device=device)
+    index[:HEADER_BYTES] = _written(header)
+    index[-TAIL_BYTES:] = 0
+    return index
+
+
+def _placed(header: Header, sizes: Mapping[str, int], reserved: int) -> tuple[Header, int]:
+    """Return the header with the sections' offsets, and the bytes of the whole index."""
     offsets: dict[str, int] = {}
     at = HEADER_BYTES
-    for name, section in sections.items():
+    for name, size in sizes.items():
         offsets[f"{name}_offset"] = at
-        at += round_up(section.data.nbytes, ALIGNMENT)
-    reserved = sum(round_up(section.reserve, ALIGNMENT) for section in sections.values())
+        at += round_up(size, ALIGNMENT)
     length = HEADER_BYTES + reserved + TAIL_BYTES
     if length >= 2**32:
         raise ValueError(
             f"the index would take {length} bytes, the limit is 4 GiB; split the layer"
         )
-    header = replace(header, **offsets)
-    result = torch.zeros(length, dtype=torch.uint8)
-    index = result.numpy()
-    index[:HEADER_BYTES] = np.frombuffer(_BYTES.pack(*astuple(header)), np.uint8)
-    for name, section in sections.items():
-        start = offsets[f"{name}_offset"]
-        index[start : start + section.data.nbytes] = section.data.reshape(-1).view(np.uint8)
-    return result
+    return replace(header, **offsets), length
+
+
+def _written(header: Header) -> Tensor:
+    """Return the header's bytes."""
+    return torch.frombuffer(bytearray(_BYTES.pack(*astuple(header))), dtype=torch.uint8)
 
 
 def bucket(rows: int) -> int:
@@ -227,7 +256,6 @@ def with_verdicts(index: Tensor, verdicts: Mapping[int, Verdict], machine: int) 
     for slot, code in codes.items():
         bits = bits & ~(3 << 2 * slot) | code << 2 * slot
     header = replace(header, verdicts=bits, machine=machine)
-    stamped = bytearray(_BYTES.pack(*astuple(header)))
     copy = index.clone()
-    copy[:HEADER_BYTES] = torch.frombuffer(stamped, dtype=torch.uint8).to(index.device)
+    copy[:HEADER_BYTES] = _written(header)
     return copy

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from secateur.formats._pairs import Pairs
 from secateur.formats.base import FORMATS, Packed
-from secateur.formats.header import HEADER_BYTES
+from secateur.formats.header import HEADER_BYTES, TAIL_BYTES
 from secateur.formats.layout import VALUE_PADDING
 
 
@@ -66,11 +66,6 @@ class Semi(Pairs):
                 f"{list(shape)}, got {list(values.shape)} and {list(meta.shape)}"
             )
         at_rows, at_columns = self.decoded(meta, shape)
-        pairs = at_columns.view(-1, 2)
-        if bool((pairs[:, 0] >= pairs[:, 1]).any()):
-            raise ValueError(
-                "meta names a position twice, or in falling order; convert the dense weight again"
-            )
         outside = (at_rows >= shape[0]) | (at_columns >= shape[1])
         if bool(values.reshape(-1)[outside].any()):
             raise ValueError(
@@ -78,8 +73,9 @@ class Semi(Pairs):
             )
         copy = values.new_zeros(values.numel() + VALUE_PADDING)
         copy[: values.numel()] = values.detach().reshape(-1)
-        words = meta.detach().reshape(-1).cpu().numpy().view("<u2")
-        return self.assembled(copy, words, shape, len(outside) - int(outside.sum()))
+        index = self._frame(shape, len(outside) - int(outside.sum()), values.device)
+        index[HEADER_BYTES:-TAIL_BYTES] = meta.detach().reshape(-1).view(torch.uint8)
+        return Packed(self.name, copy, index, shape[1], shape[0])
 
 
 SEMI = Semi()

@@ -4,11 +4,12 @@ Values are `packed`, [M, K / 2] row after row, as in semi; only the metadata dif
 eight groups. With M and K padded to 32 and 128, the word of row m and columns k to k + 31 is
 (k / 64) * 2 M + (m / 16) * 32 + (m % 8) * 4 + (k / 32) % 2 * 2 + (m / 8) % 2.
 
-Pack the floating weight, and round its values to int8 afterwards: `SparseLinear.store` does.
+Pack int8; or the floating weight, and round its values afterwards: `SparseLinear.store` does.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from secateur.formats._pairs import Pairs
@@ -22,6 +23,7 @@ class Semi8(Pairs):
     code = 8
     column_tile = 128
     nibbles_of_word = 8
+    also = (torch.int8,)
 
     def order_values(self, compressed: Tensor) -> Tensor:
         """Row after row."""

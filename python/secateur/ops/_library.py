@@ -1,4 +1,4 @@
-"""How an op enters torch's namespace `secateur`; every op is defined here, and nowhere else."""
+"""How an op that layers call enters torch's namespace `secateur`; they are all defined here."""
 
 from __future__ import annotations
 

@@ -34,6 +34,18 @@ MUTATIONS = [
     Mutation(
         "reads rows behind the last", "row < source.out ? source.in : 0", "source.in", _SOURCE
     ),
+    Mutation(
+        "rows are found by 32 bits",
+        "row * source.weight_stride",
+        "static_cast<int>(row * source.weight_stride)",
+        _SOURCE,
+    ),
+    Mutation(
+        "tiles are counted in 32 bits",
+        "tiles_of<ptx::f16>(args) >=",
+        "(int)tiles_of<ptx::f16>(args) >=",
+        _SOURCE,
+    ),
     Mutation("unaligned rows are read whole", "if (aligned && column", "if (column", _GROUP),
     Mutation(
         "halves of a metadata word swapped",

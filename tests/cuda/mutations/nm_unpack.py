@@ -25,4 +25,10 @@ MUTATIONS = [
         _TORCH,
     ),
     Mutation("metadata of another lane", "4 * g + 2 * s + c)", "4 * g + 2 * c + s)", _FRAGMENT),
+    Mutation(
+        "rows are found by 32 bits",
+        "row * target.weight_stride",
+        "static_cast<int>(row * target.weight_stride)",
+        _TARGET,
+    ),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from dataclasses import dataclass
 
 import torch
@@ -102,6 +104,25 @@ def unpack(
     }
     outcome = emulator.launch(f"nm_unpack_{layout}", fields, counted=counted)
     return int(faults), outcome
+
+
+def far_apart(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    """Return zeros [rows, columns] whose rows are 2^31 elements and a few apart.
+
+    The memory between the rows is never touched, and so never there.
+    """
+    stride = 2**31 + 8
+    whole = mmap.mmap(-1, (stride * (rows - 1) + columns) * dtype.itemsize)
+    flat = torch.frombuffer(whole, dtype=dtype)
+    return flat.as_strided((rows, columns), (stride, 1))
+
+
+def most_tiles(op: str, over: int) -> ctypes.Structure:
+    """Return arguments of a weight of 2^31 + 2 `over` tiles; no pointer is followed."""
+    made = structs.args_of(op)()
+    made.padded_out, made.padded_in = 32 * (2**30 + over), 64  # two tiles side by side
+    made.type = _type(torch.float16)
+    return made
 
 
 def expected(layout: str, weight: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:

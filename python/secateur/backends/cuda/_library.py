@@ -40,6 +40,16 @@ _TO_DENSE = (
     "int in_features) -> Tensor"
 )
 _DEFINED.define("cuda_to_dense" + _TO_DENSE)
+_NM_PACK = (
+    "(str kernels, Tensor weight, Tensor? mask, Tensor(a!) values, Tensor(b!) index, "
+    "Tensor(c!) faults, int meta_offset, int padded_out, int padded_in, bool prune) -> ()"
+)
+_DEFINED.define("cuda_nm_pack" + _NM_PACK)
+_NM_UNPACK = (
+    "(str kernels, Tensor values, Tensor index, Tensor(a!) faults, int meta_offset, "
+    "int out_features, int in_features, int padded_out, int padded_in) -> Tensor"
+)
+_DEFINED.define("cuda_nm_unpack" + _NM_UNPACK)
 
 
 @dataclass(frozen=True)
