@@ -10,17 +10,18 @@ namespace {
 using Ints = std::vector<std::int64_t>;
 
 // Elements between the pixels of an image [batch, height, width, channels], which lie evenly apart,
-// channels side by side; of a side of 1 no stride means anything. -1: they do not.
-std::int64_t pixel_stride(const Tensor& t) {
-  if (t.size(3) != 1 && t.stride(3) != 1) return -1;
-  std::int64_t stride = 0, pixels = 1;
+// channels side by side; of a side of 1 no stride means anything. Nothing where they do not.
+std::optional<std::int64_t> pixel_stride(const Tensor& t) {
+  if (t.size(3) != 1 && t.stride(3) != 1) return std::nullopt;
+  std::optional<std::int64_t> stride;
+  std::int64_t pixels = 1;
   for (const std::int64_t axis : {2, 1, 0}) {
     if (t.size(axis) == 1) continue;
-    if (stride == 0) stride = t.stride(axis);
-    if (t.stride(axis) != stride * pixels) return -1;
+    if (!stride) stride = t.stride(axis);
+    if (t.stride(axis) != *stride * pixels) return std::nullopt;
     pixels *= t.size(axis);
   }
-  return stride == 0 ? t.size(3) : stride;
+  return stride ? stride : t.size(3);
 }
 
 void expect_pair(const char* name, const Ints& numbers) {
@@ -57,8 +58,8 @@ Tensor nm_conv2d(std::string kernels, Tensor x, Tensor values, Tensor index,
   const Tensor y = torch::stable::new_empty(x, {x.size(0), out_size[0], out_size[1], out_channels});
   if (residual) expect("residual", *residual, x, *type, y.numel());
   if (y.numel() == 0) return y;
-  const std::int64_t x_stride = pixel_stride(x);
-  STD_TORCH_CHECK(x_stride >= 0 && x.numel() > 0,
+  const std::optional<std::int64_t> x_stride = pixel_stride(x);
+  STD_TORCH_CHECK(x_stride && x.numel() > 0,
                   "x must have pixels, evenly apart, and its channels side by side; x is NHWC");
 
   secateur::cuda::NmConv2dArgs args = {};
@@ -86,7 +87,7 @@ Tensor nm_conv2d(std::string kernels, Tensor x, Tensor values, Tensor index,
   args.pad_left = padding[1];
   args.padded_in = padded_in;
   args.padded_out = padded_out;
-  args.x_stride = x_stride;
+  args.x_stride = *x_stride;
   args.y_stride = out_channels;
   args.type = static_cast<std::int32_t>(*type);
   args.act = static_cast<std::int32_t>(act_of(act));
