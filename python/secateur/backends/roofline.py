@@ -67,8 +67,10 @@ TILE_ROWS = (16, 32, 64, TILE)
 CONV_TILES = ((128, 128), (64, 64))
 """(Outputs, pixels) of a block's tile in our convolutions of fragments; the last is split."""
 CUDNN_TILES = ((256, 128), (128, 256), (128, 128), (64, 256), (64, 128), (64, 64))
-"""Likewise of cuDNN: the tiles that CUTLASS has; which of them cuDNN takes, it does not tell. Its
-share of the peak is taken to be cuBLAS's, which favours it."""
+"""Likewise of cuDNN: the tiles that CUTLASS has; which of them cuDNN takes, it does not tell. It is
+taken to reach cuBLAS's share of the peak, and never to wait for L2: both favour it."""
+CONV_MATH = 0.55
+"""Of the doubled peak: what SEMI_MATH is, less for taps and borders at each step: an estimate."""
 CONV_STEP = 64
 """Columns of the weight in a step of a tile: 128 bytes of x for a pixel, a line of the cache."""
 CONV_SPLIT = (128, 8, 8)
@@ -251,20 +253,19 @@ def expanded_nm(work: Work, gpu: Gpu, bits: int = 2) -> float:
 def semi_convolution(work: Work, gpu: Gpu) -> float:
     """Return the seconds of a 2:4 convolution as a product in tiles of an image."""
     bytes_s = memory(gpu, semi_bytes(work), work, DECODE_MEMORY)
-    share = 2 * SEMI_MATH * by_major(LEGACY_MATH, gpu)
-    position = semi_bytes(work) / max(work.weights, 1)
+    share = 2 * CONV_MATH * by_major(LEGACY_MATH, gpu)
+    position = work.item / 2 + 0.125
     return max(bytes_s, _in_tiles(work, gpu, CONV_TILES, share, position)) + launches()
 
 
 def cudnn(work: Work, gpu: Gpu) -> float:
     """Return the seconds of cuDNN's convolution of images that lie channels_last."""
-    item = max(work.item, 2)
-    bytes_s = memory(gpu, work.weights * item, work, DENSE_MEMORY)
-    return max(bytes_s, _in_tiles(work, gpu, CUDNN_TILES, DENSE_MATH, item)) + launches()
+    bytes_s = memory(gpu, work.weights * max(work.item, 2), work, DENSE_MEMORY)
+    return max(bytes_s, _in_tiles(work, gpu, CUDNN_TILES, DENSE_MATH, None)) + launches()
 
 
 def _in_tiles(
-    work: Work, gpu: Gpu, tiles: tuple[tuple[int, int], ...], share: float, position: float
+    work: Work, gpu: Gpu, tiles: tuple[tuple[int, int], ...], share: float, position: float | None
 ) -> float:
     """Return the seconds of a convolution's multiplications and reads from L2, in its best tile.
 
@@ -273,7 +274,7 @@ def _in_tiles(
         gpu: that runs it.
         tiles: to choose from.
         share: of the dense peak.
-        position: bytes of a position of the weight.
+        position: bytes of a position of the weight, as L2 gives them; None: that never limits.
     """
     out, steps = -(-work.out_features // work.groups), -(-work.in_features // CONV_STEP)
     flops_s, bytes_s = gpu.peak * 1e12 * share / gpu.sms, L2_BYTES * gpu.clock * 1e9
@@ -283,7 +284,7 @@ def _in_tiles(
         blocks = work.groups * -(-out // high) * -(-work.rows // wide)
         splits = (high, wide) == tiles[-1] and work.groups == 1 and blocks > 0
         parts = max(1, min(wanted // blocks, steps // least, most)) if splits else 1
-        read = wide * max(work.item, 2) + high * position
+        read = 0.0 if position is None else wide * max(work.item, 2) + high * position
         step_s = CONV_STEP * max(2 * high * wide / flops_s, read / bytes_s)
         waves = -(-blocks * parts // gpu.sms)
         best = min(best, waves * -(-steps // parts) * step_s)

@@ -102,7 +102,7 @@ def convolving_on_gpu(mask: Tensor, groups: int) -> list[str]:
 
 
 def unfit_on_gpu(mask: Tensor, groups: int) -> dict[str, str | None]:
-    """Return why each format that kernels on GPUs convolve with does not fit, see above, or None."""
+    """Return for each format that kernels on GPUs convolve with why it does not fit, or None."""
     found: dict[str, str | None] = {}
     for name in sorted(registry.formats(convolves=True), key=GPU.index):
         found[name] = FORMATS.get(name).fits(mask)
