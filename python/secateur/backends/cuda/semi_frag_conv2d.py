@@ -17,8 +17,8 @@ from secateur.formats.header import HEADER_BYTES
 from secateur.formats.semi_frag import SEMI_FRAG
 
 _OP, _LAYOUT = "nm_conv2d", "fragment24"
-_CHUNK = 8  # channels that are copied at once: 16 bytes
-_MOST_TAPS = 15
+CHUNK = 8  # channels that are copied at once: 16 bytes
+MOST_TAPS = 15
 _MOST_GROUPS = 65535
 _LARGEST = 2**20  # of a side of the image with what is around it
 _MOST_PIXELS = 2**31 - 1  # of x with its padding, and of y
@@ -33,16 +33,16 @@ def limits(problem: Problem, gpu: Gpu) -> str | None:
     conv = problem.convolution
     assert conv is not None
     (batch, channels, *sides), groups = conv.image, conv.groups
-    if channels // groups % _CHUNK:
-        return f"takes channels of a group divisible by {_CHUNK}, got {channels // groups}"
+    if channels // groups % CHUNK:
+        return f"takes channels of a group divisible by {CHUNK}, got {channels // groups}"
     outputs = problem.out_features // groups
     if groups > 1 and outputs % SEMI_FRAG.row_tile:
         return f"takes outputs of a group divisible by {SEMI_FRAG.row_tile}, got {outputs}"
     if groups > _MOST_GROUPS:
         return f"takes at most {_MOST_GROUPS} groups, got {groups}"
-    if max(conv.kernel_size) > _MOST_TAPS:
+    if max(conv.kernel_size) > MOST_TAPS:
         kernel = "{} by {}".format(*conv.kernel_size)
-        return f"takes kernels of at most {_MOST_TAPS} by {_MOST_TAPS}, got {kernel}"
+        return f"takes kernels of at most {MOST_TAPS} by {MOST_TAPS}, got {kernel}"
     before = (conv.padding[2], conv.padding[0])
     parts = (sides, before, conv.out_size, conv.stride, conv.kernel_size, conv.dilation)
     high, wide = (
@@ -50,9 +50,15 @@ def limits(problem: Problem, gpu: Gpu) -> str | None:
         for size, pad, out, stride, kernel, dilation in zip(*parts, strict=True)
     )
     if max(high, wide) > _LARGEST:
-        return f"takes images of at most 2^20 by 2^20 with their padding, got {high} by {wide}"
+        return (
+            "takes at most 2^20 pixels on a side, with those that a kernel may reach around an "
+            f"image, got {high} by {wide}"
+        )
     if max((batch + 1) * high * wide, conv.rows + _TILE, channels) > _MOST_PIXELS:
-        return f"takes fewer than 2^31 pixels, padding included, got {batch} x {high} x {wide}"
+        return (
+            "takes fewer than 2^31 pixels, with those that a kernel may reach around an image, "
+            f"got {batch + 1} x {high} x {wide}"
+        )
     return None
 
 
