@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.gpu.cases import Case
+from benchmarks.gpu.cases import CONVS, Case, convolution
 from benchmarks.gpu.table import predicted
 from secateur.backends import roofline
 from secateur.backends.candidates import Problem
@@ -17,6 +17,7 @@ from secateur.backends.gpus import KNOWN, Gpu, known
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "gpu.md"
 SHOWN = ("A100-SXM4-80GB", "RTX 4090", "H100", "H200", "B200")
 ROWS = (1, 16, 64, 256, 4096)
+BATCH = 32
 LARGE = (8192, 8192)
 
 # What is said of each candidate: format, fraction kept.
@@ -67,8 +68,21 @@ def speedups() -> str:
     return "\n".join(lines)
 
 
+def convolutions() -> str:
+    """Return the predicted time of cuDNN over that of our convolution."""
+    lines = [f"{'GPU':<16}" + "".join(f"{layer:>9}" for layer in CONVS)]
+    for gpu in KNOWN:
+        problems = [convolution(layer, BATCH) for layer in CONVS]
+        cells = "".join(f"{_ratio(Case('', 'semi_frag', each), gpu):>9}" for each in problems)
+        lines.append(f"{gpu.name:<16}{cells}".rstrip())
+    return "\n".join(lines)
+
+
 def _best(format: str, density: float, rows: int, gpu: Gpu) -> str:
-    case = Case("", format, Problem(rows, *LARGE, density))
+    return _ratio(Case("", format, Problem(rows, *LARGE, density)), gpu)
+
+
+def _ratio(case: Case, gpu: Gpu) -> str:
     found = [(line.predicted_speedup or 0.0, line.candidate) for line in predicted(case, gpu)]
     if not found:
         return "-"
@@ -76,7 +90,12 @@ def _best(format: str, density: float, rows: int, gpu: Gpu) -> str:
     return f"{ratio:.2f}" + ("v" if name.startswith(("cusparselt", "torch")) else " ")
 
 
-TABLES: Mapping[str, Callable[[], str]] = {"gpus": gpus, "shares": shares, "speedups": speedups}
+TABLES: Mapping[str, Callable[[], str]] = {
+    "gpus": gpus,
+    "shares": shares,
+    "speedups": speedups,
+    "convolutions": convolutions,
+}
 
 
 def written(page: str) -> str:
