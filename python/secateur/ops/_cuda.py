@@ -7,6 +7,7 @@ the header of an index is read when its tensor is first seen, and kept beside it
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -45,11 +46,15 @@ def linear(format: str, code: int, call: Call, fallback: Fallback) -> Tensor:
     candidate = chosen(format, (format, *_key(call)), code, call, ask)
     if call.x.numel() == 0 or candidate is None:
         return fallback(call)
-    operands = _operands(call)
-    y = candidate.run(operands)
-    if candidate.fused:
-        return y.reshape(call.y_shape)
-    return _reference.finish(call, y)
+    if candidate.fused and alike(call):
+        return candidate.run(_operands(call)).reshape(call.y_shape)
+    bare = replace(call, residual=None, act="none")
+    return _reference.finish(call, candidate.run(_operands(bare)))
+
+
+def alike(call: Call | ConvCall) -> bool:
+    """Tell whether a kernel can add the residual: it reads what is of x's dtype."""
+    return call.residual is None or call.residual.dtype == call.x.dtype
 
 
 def chosen(

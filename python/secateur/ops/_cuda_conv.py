@@ -36,9 +36,7 @@ def conv2d(
     candidate = _cuda.chosen(format, (format, *_key(call)), code, call, ask)
     if call.x.numel() == 0 or call.rows == 0 or candidate is None:
         return fallback(call)
-    # A kernel adds what is of x's dtype alone.
-    alike = call.residual is None or call.residual.dtype == call.x.dtype
-    if candidate.fused and alike:
+    if candidate.fused and _cuda.alike(call):
         y = candidate.run(_operands(call))
         return y.contiguous(memory_format=memory_format(call.x))
     return finished(call, candidate.run(_operands(replace(call, residual=None, act="none"))))
