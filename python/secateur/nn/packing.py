@@ -103,8 +103,9 @@ def convolving_on_gpu(mask: Tensor, groups: int) -> list[str]:
 
 def unfit_on_gpu(mask: Tensor, groups: int) -> dict[str, str | None]:
     """Return for each format that kernels on GPUs convolve with why it does not fit, or None."""
+    readable = registry.formats(convolves=True)
     found: dict[str, str | None] = {}
-    for name in sorted(registry.formats(convolves=True), key=GPU.index):
+    for name in (name for name in GPU if name in readable):
         found[name] = FORMATS.get(name).fits(mask)
         if found[name] is None and not FORMATS.get(name).divides(mask, groups):
             found[name] = f"its tiles would have rows of two of the {groups} groups"

@@ -65,7 +65,7 @@ def _fitting(layer: DenseLayer) -> tuple[list[str], list[str]]:
         return packing.on_gpu(layer.mask), []
     unfit = packing.unfit_on_gpu(layer.mask, layer.geometry.groups)
     refused = [f"{name}: {reason}" for name, reason in unfit.items() if reason is not None]
-    return packing.convolving_on_gpu(layer.mask, layer.geometry.groups), refused
+    return [name for name, reason in unfit.items() if reason is None], refused
 
 
 def _smallest(layer: DenseLayer) -> Size:
