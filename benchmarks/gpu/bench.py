@@ -12,10 +12,10 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.gpu import packing, table
@@ -24,6 +24,7 @@ from benchmarks.gpu.table import Line
 from secateur.backends import clock, cuda, gpus, registry
 from secateur.backends.candidates import DENSE, Candidate, Operands, candidates
 from secateur.backends.gpus import Gpu
+from secateur.backends.vendor import cublas, cudnn
 from secateur.backends.verdicts import Verdicts
 from secateur.formats import FORMATS
 
@@ -32,6 +33,7 @@ GRAPH_BELOW_S = 20e-6
 L2_BYTES = 128 * 2**20  # more than any of them has
 REPLAYS = 20
 FEW_COPIES, MOST_COPIES = 4, 64
+MOST_COMPARED = 64  # rows of x, or images
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,12 +79,12 @@ def facts(gpu: Gpu) -> dict[str, str]:
 
 
 def measured(case: Case, gpu: Gpu, device: torch.device) -> list[Line]:
-    """Return the lines of a case: each sparse candidate, with cuBLAS beside it."""
+    """Return the lines of a case: each sparse candidate, with the dense one beside it."""
     operands = made(case, device)
     known = registry.estimates(case.format, case.problem, gpu, Verdicts())
-    (cublas,) = candidates(DENSE)
-    dense_s, lines = _seconds(cublas, operands, device), []
-    dense = (dense_s, cublas.predict(case.problem.work, gpu))
+    (rival,) = candidates(DENSE, convolves=case.problem.convolution is not None)
+    dense_s, lines = _seconds(rival, operands, device), []
+    dense = (dense_s, rival.predict(case.problem.work, gpu))
     for estimate in known:
         candidate = estimate.candidate
         if candidate.format == DENSE:
@@ -109,9 +111,15 @@ def made(case: Case, device: torch.device) -> Operands:
     weight = torch.randn(shape, generator=gen, device=device).to(p.dtype)
     mask = _mask(case, gen, device)
     packed = FORMATS.get(case.format).pack(weight, mask)
-    x = torch.randn((p.rows, p.in_features), generator=gen, device=device).to(p.dtype)
+    conv = p.convolution
+    size = (p.rows, p.in_features) if conv is None else conv.image
+    x = torch.randn(size, generator=gen, device=device).to(p.dtype)
     bias = torch.randn(p.out_features, generator=gen, device=device).to(p.dtype)
     dense = weight.masked_fill(~mask, 0)
+    if conv is not None:
+        x = x.contiguous(memory_format=torch.channels_last)
+        taps = (p.out_features, *conv.kernel_size, conv.image[1] // conv.groups)
+        dense = dense.view(taps).movedim(-1, 1)
     return Operands(
         x=x,
         values=packed.values,
@@ -122,6 +130,7 @@ def made(case: Case, device: torch.device) -> Operands:
         dense=dense,
         out_features=p.out_features,
         act="none",
+        convolution=conv,
     )
 
 
@@ -148,12 +157,15 @@ def over_bound(candidate: Candidate, call: Operands) -> float:
     """
     assert call.dense is not None
     assert call.bias is not None
-    rows = call.x[: min(len(call.x), 64)]
+    rows = call.x[: min(len(call.x), MOST_COMPARED)]
     y = candidate.run(call)[: len(rows)].double()
-    wanted = F.linear(rows.double(), call.dense.double(), call.bias.double())
-    absolute = F.linear(rows.double().abs(), call.dense.double().abs())
+    product = cublas.run if call.convolution is None else cudnn.run
+    x, weight, bias = rows.double(), call.dense.double(), call.bias.double()
+    wanted = product(replace(call, x=x, dense=weight, bias=bias))
+    absolute = product(replace(call, x=x.abs(), dense=weight.abs(), bias=None))
     eps, unit = torch.finfo(torch.float32).eps, torch.finfo(call.x.dtype).eps / 2
-    bound = (call.x.shape[1] + 2) * eps * absolute + eps * call.bias.double().abs()
+    of_bias = bias.abs() if call.convolution is None else bias.abs()[:, None, None]
+    bound = (weight[0].numel() + 2) * eps * absolute + eps * of_bias
     bound = bound + unit * wanted.abs() + torch.finfo(call.x.dtype).smallest_normal * unit
     ratio = (y - wanted).abs() / bound
     return float(ratio.nan_to_num(nan=float("inf")).max())

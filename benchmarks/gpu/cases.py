@@ -1,4 +1,4 @@
-"""What is measured on a GPU: shapes of language models, at row counts of decoding and prefill."""
+"""What is measured on a GPU: language models while they decode and prefill, and ResNet-50."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from secateur.backends.candidates import Problem
+from secateur.backends.convolution import Convolution
 
 # (out, in): the projections of Llama-2-7B, Llama-3-8B and -70B, ViT-H/14, and one small layer.
 SHAPES = {
@@ -17,14 +18,24 @@ SHAPES = {
     "ViT-H fc1": (5120, 1280),
     "small": (2048, 2048),
 }
+# (channels, height and width, outputs, sides of the kernel): layers of ResNet-50.
+CONVS = {
+    "3x3 @56": (64, 56, 64, 3),
+    "3x3 @28": (128, 28, 128, 3),
+    "3x3 @14": (256, 14, 256, 3),
+    "1x1 @14": (1024, 14, 256, 1),
+}
+BATCHES = (32, 1, 128)
 FEW = (1, 8, 16, 32, 64)
 MANY = (256, 1024, 4096)
 BLOCK = (64, 64)
+# What answers most comes first: the time may run out.
+ORDER = (*list(SHAPES)[:1], *CONVS, *list(SHAPES)[1:])
 
 
 @dataclass(frozen=True)
 class Case:
-    """One product to be measured by every candidate of its format.
+    """One product, or convolution, to be measured by every candidate of its format.
 
     Attributes:
         layer: in words.
@@ -40,6 +51,8 @@ class Case:
     def words(self) -> str:
         """One line for tables."""
         p = self.problem
+        if p.convolution is not None:
+            return f"{self.layer}, {p.convolution.image[0]} images, to {p.out_features} channels"
         return f"{self.layer} [{p.out_features}, {p.in_features}]"
 
 
@@ -63,8 +76,19 @@ def _cases() -> list[Case]:
             found.append(Case(layer, "nm", Problem(rows, *shape, 1 / 4, pattern=(1, 4))))
     bf16 = Problem(1, 4096, 4096, 0.5, torch.bfloat16, torch.bfloat16)
     found.append(Case("7B qkvo", "semi_frag", bf16))
-    # What answers most comes first: the time may run out.
-    return sorted(found, key=lambda case: (list(SHAPES).index(case.layer), case.problem.rows > 64))
+    found.sort(key=lambda case: case.problem.rows > max(FEW))
+    found += [
+        Case(layer, "semi_frag", convolution(layer, batch)) for layer in CONVS for batch in BATCHES
+    ]
+    return sorted(found, key=lambda case: ORDER.index(case.layer))
+
+
+def convolution(layer: str, batch: int) -> Problem:
+    """Return the problem of a layer of `CONVS`."""
+    channels, side, out, kernel = CONVS[layer]
+    image = (batch, channels, side, side)
+    shape = Convolution(image, (kernel, kernel), padding=(kernel // 2,) * 4)
+    return Problem.of_convolution(shape, out, 0.5)
 
 
 CASES = _cases()

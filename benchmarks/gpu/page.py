@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.gpu.cases import BLOCK, Case
+from benchmarks.gpu.cases import BLOCK, CONVS, Case, convolution
 from benchmarks.gpu.table import predicted
 from secateur.backends import roofline
 from secateur.backends.candidates import Problem
@@ -17,6 +17,7 @@ from secateur.backends.gpus import KNOWN, Gpu, known
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "gpu.md"
 SHOWN = ("A100-SXM4-80GB", "RTX 4090", "H100", "H200", "B200")
 ROWS = (1, 16, 64, 256, 4096)
+BATCH = 32
 LARGE = (8192, 8192)
 
 # What is said of each candidate: format, fraction kept, pattern as the format means it.
@@ -70,6 +71,16 @@ def speedups() -> str:
     return "\n".join(lines)
 
 
+def convolutions() -> str:
+    """Return the predicted time of cuDNN over that of our convolution."""
+    lines = [f"{'GPU':<16}" + "".join(f"{layer:>9}" for layer in CONVS)]
+    for gpu in KNOWN:
+        problems = [convolution(layer, BATCH) for layer in CONVS]
+        cells = "".join(f"{_best(Case('', 'semi_frag', each), gpu):>9}" for each in problems)
+        lines.append(f"{gpu.name:<16}{cells}".rstrip())
+    return "\n".join(lines)
+
+
 def _best(case: Case, gpu: Gpu) -> str:
     found = [(line.predicted_speedup or 0.0, line.candidate) for line in predicted(case, gpu)]
     if not found:
@@ -95,6 +106,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "shares": shares,
     "speedups": speedups,
     "packing": packing,
+    "convolutions": convolutions,
 }
 
 

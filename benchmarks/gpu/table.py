@@ -35,8 +35,8 @@ class Line:
         candidate: its name.
         measured_s: seconds on the GPU.
         predicted_s: seconds by the model.
-        dense_measured_s: of cuBLAS on the same problem.
-        dense_predicted_s: of cuBLAS by the model.
+        dense_measured_s: of cuBLAS, or cuDNN, on the same problem.
+        dense_predicted_s: of it by the model.
         weight_bytes: of the compressed weight, that pass once.
         roof_s: the least time of bytes and multiplications at the data sheet's rates.
         error: largest error over its bound, at most 1 where right; None where not looked at.
@@ -61,12 +61,12 @@ class Line:
 
     @property
     def speedup(self) -> float | None:
-        """CuBLAS over this candidate, both measured."""
+        """The dense product over this candidate, both measured."""
         return _ratio(self.dense_measured_s, self.measured_s)
 
     @property
     def predicted_speedup(self) -> float | None:
-        """CuBLAS over this candidate, both predicted."""
+        """The dense product over this candidate, both predicted."""
         return _ratio(self.dense_predicted_s, self.predicted_s)
 
     @property
@@ -119,7 +119,7 @@ def roof(case: Case, format: str, gpu: Gpu) -> float:
 def predicted(case: Case, gpu: Gpu) -> list[Line]:
     """Return the lines of a case as the model has them, whatever is installed here."""
     known = registry.estimates(case.format, case.problem, gpu, Verdicts(), installed=False)
-    dense = next(e.predicted_s for e in known if e.candidate.name == "cublas")
+    dense = next(e.predicted_s for e in known if e.candidate.format == DENSE)
     return [
         line(case, gpu, e.candidate.name, e.candidate.format, (None, e.predicted_s), (None, dense))
         for e in known
@@ -145,7 +145,7 @@ def line(  # noqa: PLR0913  what a line is made of
         name: of the candidate.
         format: that it reads.
         seconds: measured and predicted.
-        dense: cuBLAS's measured and predicted.
+        dense: the dense product's measured and predicted.
         error: largest error over its bound.
         note: why it was not measured.
     """
@@ -158,7 +158,7 @@ def line(  # noqa: PLR0913  what a line is made of
 
 HEAD = (
     *("layer", "out x in", "rows", "kept", "candidate", "us", "predicted", "off"),
-    *("x cuBLAS", "predicted", "GB/s", "of roof", "error", ""),
+    *("x dense", "predicted", "GB/s", "of roof", "error", ""),
 )
 
 

@@ -72,6 +72,14 @@ void expect(const char* name, const Tensor& t, const Tensor& x, Type type, std::
                   t.numel(), "; pass both tensors of one packed weight");
 }
 
+void expect_index(const Tensor& index, const Tensor& x, std::int64_t bytes) {
+  STD_TORCH_CHECK(index.is_cuda() && index.get_device_index() == x.get_device_index(),
+                  "index must be on x's device");
+  STD_TORCH_CHECK(
+      index.scalar_type() == ScalarType::Byte && index.is_contiguous() && index.numel() >= bytes,
+      "index must be the one of the packed weight");
+}
+
 void launch(const std::string& kernels, void* args, std::int64_t args_bytes, void** workspace,
             const Tensor& x) {
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());

@@ -26,6 +26,9 @@ Act act_of(const std::string& name);
 // Raises unless `t` lies on x's device, of this type, in one piece, with so many elements or more.
 void expect(const char* name, const Tensor& t, const Tensor& x, Type type, std::int64_t elements);
 
+// Raises unless `index` lies on x's device and has so many bytes or more.
+void expect_index(const Tensor& index, const Tensor& x, std::int64_t bytes);
+
 inline const void* start(const OptionalTensor& t) { return t ? t->const_data_ptr() : nullptr; }
 
 // Runs the first of `kernels`, names parted by commas, that does not refuse, on the current stream

@@ -19,12 +19,8 @@ Tensor nm_linear(std::string kernels, Tensor x, Tensor values, Tensor index,
   STD_TORCH_CHECK(padded_out >= out_features && padded_in >= in_features,
                   "the padded weight must be as large as the weight");
   expect("values", values, x, *type, padded_out * padded_in / 2);
-  STD_TORCH_CHECK(index.is_cuda() && index.get_device_index() == x.get_device_index(),
-                  "index must be on x's device");
-  STD_TORCH_CHECK(index.scalar_type() == torch::headeronly::ScalarType::Byte &&
-                      index.is_contiguous() && meta_offset >= 0 &&
-                      index.numel() >= meta_offset + padded_out * padded_in / 8,
-                  "index must be the one of the packed weight");
+  STD_TORCH_CHECK(meta_offset >= 0, "meta_offset must not be negative");
+  expect_index(index, x, meta_offset + padded_out * padded_in / 8);
   if (bias) expect("bias", *bias, x, Type::f32, out_features);
   if (scale) expect("scale", *scale, x, Type::f32, out_features);
   if (residual) expect("residual", *residual, x, *type, rows * out_features);

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from secateur.backends import gpus, registry, verdicts
+from secateur.backends import gpus, registry, roofline, verdicts
 from secateur.backends.candidates import CANDIDATES, DENSE, Candidate, Problem
+from secateur.backends.convolution import Convolution
 from secateur.backends.gpus import KNOWN, Gpu
 from secateur.backends.verdicts import Verdicts
 from secateur.formats import FORMATS
@@ -71,6 +72,43 @@ def test_one_layout_serves_one_row_and_a_thousand(name: str) -> None:
     )
     assert one.name == "semi_frag_decode"
     assert many.name in ("semi_frag_product", "cusparselt_semi_frag", "cublas")
+
+
+def convolution(batch: int, channels: int, side: int, out: int, **shape: object) -> Problem:
+    image = (batch, channels, side, side)
+    return Problem.of_convolution(Convolution(image, (3, 3), **shape), out, 0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("on", KNOWN, ids=lambda g: g.name)
+def test_a_sparse_convolution_is_picked_only_where_it_is_a_tenth_faster(on: Gpu) -> None:
+    for batch in (1, 8, 128):
+        for channels, side in ((64, 56), (256, 14), (512, 7)):
+            pick = picked("semi_frag", convolution(batch, channels, side, channels), on)
+            assert {e.candidate.name for e in pick.estimates} == {"semi_frag_conv2d", "cudnn"}
+            assert pick.seconds is not None
+            assert pick.dense_s is not None
+            if pick.name == "semi_frag_conv2d":
+                assert pick.dense_s / pick.seconds >= registry.THRESHOLD
+                # Elsewhere only where the weight is most of what is read.
+                assert on.capability // 10 in (8, 12) or batch == 1
+            else:
+                ours = next(e.predicted_s for e in pick.estimates if e.candidate.format != DENSE)
+                assert ours is not None
+                assert pick.dense_s / ours < registry.THRESHOLD
+
+
+def test_the_model_of_a_convolution_sees_its_image_groups_and_pixels() -> None:
+    on, whole = gpu("A100-SXM4-80GB"), convolution(32, 128, 28, 128)
+    assert whole.work.moved == 2 * 32 * 128 * (28 * 28 + 26 * 26)  # x once, and y
+    linear = Problem(whole.rows, 128, 9 * 128, 0.5)
+    assert linear.work.moved > 4 * whole.work.moved
+    for predict in (roofline.semi_convolution, roofline.cudnn):
+        times = [predict(convolution(n, 128, 28, 128).work, on) for n in (1, 8, 64, 512)]
+        assert times == sorted(times)
+        assert times[-1] == pytest.approx(8 * times[-2], rel=0.25)  # but for the last wave
+        split = convolution(32, 128, 28, 128, groups=2)
+        assert split.in_features == whole.in_features // 2
+        assert predict(split.work, on) < predict(whole.work, on)
 
 
 def test_small_layers_stay_dense() -> None:

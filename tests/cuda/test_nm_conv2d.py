@@ -6,31 +6,11 @@ import pytest
 import torch
 
 from tests.support import judge
-from tests.support.cuda.convolved import NAMES, TYPES, Case, Run, expected, launch, tensors
+from tests.support.cuda.convolved import CASES, NAMES, TYPES, Case, Run, expected, launch, tensors
 from tests.support.cuda.emulator import Emulator
 
 SMALL = "nm_conv2d_sm80_64x64"
 
-# Each changes one thing that the others keep.
-CASES = {
-    "3x3": Case((1, 64, 5, 7), 40),
-    "channels off the step": Case((1, 24, 6, 5), 33),
-    "fewest channels": Case((2, 8, 5, 6), 16),
-    "several images, pixels off the tile": Case((3, 64, 5, 5), 64),
-    "stride": Case((1, 64, 9, 8), 32, stride=(2, 3)),
-    "dilation": Case((1, 16, 9, 11), 32, padding=(2, 2, 3, 3), dilation=(2, 3)),
-    "padding of one side": Case((1, 64, 6, 5), 32, padding=(2, 0, 0, 1)),
-    "padding wider than the kernel": Case((1, 16, 2, 3), 32, padding=(4, 3, 5, 3)),
-    "1x1": Case((2, 64, 4, 5), 48, kernel=(1, 1), padding=(0, 0, 0, 0)),
-    "1x1 with stride": Case((1, 72, 7, 7), 32, (1, 1), (2, 2), (0, 0, 0, 0)),
-    "flat and wide kernel": Case((1, 8, 3, 20), 16, (1, 15), padding=(0, 0, 7, 7)),
-    "tall kernel": Case((1, 8, 20, 3), 16, (15, 1), padding=(7, 7, 0, 0)),
-    "whole kernel": Case((1, 8, 15, 15), 32, (15, 15), padding=(0, 0, 0, 0)),
-    "two groups": Case((1, 128, 4, 5), 96, groups=2),
-    "groups off the tile": Case((2, 48, 4, 5), 60, groups=3),
-    "groups off 16 bytes in a pixel on them": Case((1, 32, 4, 5), 48, groups=4),
-    "sum in parts": Case((1, 128, 4, 5), 64, split=3),
-}
 EDGES = ["3x3", "channels off the step", "padding of one side", "two groups"]
 
 

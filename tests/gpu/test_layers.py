@@ -58,6 +58,62 @@ def test_gradients_are_those_of_the_cpu(pattern: str | None) -> None:
     judge.exact(there.grad.cpu(), x.grad)
 
 
+def convolution() -> tuple[sc.SparseConv2d, torch.Tensor]:
+    conv = nn.Conv2d(64, 96, 3, padding=1)
+    conv.weight.data = data.integers(conv.weight.shape, data.generator()).abs() + 1
+    conv.bias.data = data.integers((96,), data.generator(1))
+    sc.prune(conv, pattern="2:4")
+    sparse = sc.SparseConv2d.from_dense(conv.half())
+    return sparse, data.integers((2, 64, 7, 6), data.generator(2), torch.float16)
+
+
+def test_a_convolution_moves_there_and_back() -> None:
+    sparse, x = convolution()
+    wanted = sparse(x).detach()
+    sparse.cuda()
+    assert sparse.format == "semi_frag"
+    for format in (torch.contiguous_format, torch.channels_last):
+        y = sparse(x.cuda().contiguous(memory_format=format))
+        assert y.is_contiguous(memory_format=format)
+        judge.exact(y.detach().cpu().contiguous(), wanted)
+    sparse.cpu()
+    assert sparse.format == "nm"
+    judge.exact(sparse(x).detach(), wanted)
+
+
+def test_gradients_of_a_convolution_are_those_of_the_cpu() -> None:
+    sparse, x = convolution()
+    here, there = (x.to(device).requires_grad_() for device in ("cpu", "cuda"))
+    y = sparse(here)
+    grad = data.integers(y.shape, data.generator(3), torch.float16)
+    y.backward(grad)
+    sparse.zero_grad()
+    sparse.cuda()(there).backward(grad.cuda())
+    judge.exact(there.grad.cpu(), here.grad)
+
+
+def test_a_convolution_is_captured_in_a_graph() -> None:
+    sparse, x = convolution()
+    sparse.cuda().requires_grad_(False)
+    x = x.cuda()
+    with torch.no_grad():
+        wanted = sparse(x)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = sparse(x)
+    graph.replay()
+    judge.exact(y, wanted)
+
+
+def test_converting_a_convolution_measures_both() -> None:
+    model = nn.Sequential(nn.Conv2d(256, 256, 3, padding=1)).half().cuda()
+    sc.prune(model, pattern="2:4")
+    x = torch.randn(8, 256, 14, 14, dtype=torch.float16, device="cuda")
+    told = str(sc.explain(sc.convert(model, x)))
+    assert "semi_frag_conv2d at 1568: measured" in told
+    assert "cudnn at 1568: measured" in told
+
+
 def test_converting_measures_and_explains() -> None:
     model = nn.Sequential(nn.Linear(4096, 4096, bias=False)).half().cuda()
     sc.prune(model, pattern="2:4")

@@ -6,8 +6,9 @@ import re
 
 from benchmarks.gpu import page, stages
 from secateur.backends import cuda, registry, roofline
-from secateur.backends.cuda import _library, lanes, semi_frag
+from secateur.backends.cuda import _library, lanes, semi_frag, semi_frag_conv2d
 from secateur.backends.roofline import Work
+from secateur.formats.semi_frag import SEMI_FRAG
 
 
 def test_every_table_is_as_the_model_has_it() -> None:
@@ -38,3 +39,22 @@ def test_the_prose_repeats_the_codes_numbers() -> None:
     ideal = 16 / (8 * roofline.semi_bytes(work) / work.weights)
     assert f"at most {ideal:.2f} times" in text
     assert cuda.why_not.__name__ in text
+
+
+def test_the_prose_on_convolutions_repeats_the_codes_numbers() -> None:
+    text = " ".join(page.PAGE.read_text().split())
+    taps = semi_frag_conv2d.MOST_TAPS
+    assert f"kernels of at most {taps} by {taps}" in text
+    assert f"take {semi_frag_conv2d.CHUNK} channels in each group or a multiple of that" in text
+    assert f"a multiple of {SEMI_FRAG.row_tile} outputs" in text
+    assert f"and {page.BATCH} images" in text
+    shown = {line.split()[0]: line.split()[-4:] for line in page.convolutions().splitlines()}
+    for name in ("H100", "H200", "B200"):
+        assert all(float(ratio) < registry.THRESHOLD for ratio in shown[name])
+
+
+def test_the_model_splits_sums_as_the_kernels_do() -> None:
+    source = (page.PAGE.parents[1] / "csrc" / "cuda" / "nm_conv2d" / "product.cuh").read_text()
+    found = re.search(r"kBlocksWanted = (\d+), kStepsOfPart = (\d+), kMostParts = (\d+);", source)
+    assert found
+    assert tuple(map(int, found.groups())) == roofline.CONV_SPLIT

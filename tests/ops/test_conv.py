@@ -13,9 +13,10 @@ from torch import Tensor
 from secateur import ops
 from secateur.backends import cpu
 from secateur.formats import FORMATS, with_verdicts
+from secateur.nn import packing
 from tests.support import data, judge, truth
 
-FORMATS_WITH_CONV = ["bsr", "csr", "nm", "rows"]
+FORMATS_WITH_CONV = packing.convolved()
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strided": {"stride": (2, 1), "padding": (1, 0, 2, 1)},

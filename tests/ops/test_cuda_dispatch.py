@@ -102,6 +102,18 @@ def test_the_picked_candidate_is_called_and_its_answer_is_the_ops(
         assert set(emulated.called) <= names
 
 
+def test_a_residual_of_another_type_is_added_after_the_kernel(emulated: Emulated) -> None:
+    x, weight, mask, bias = case("semi_frag", (3,), 80, 160)
+    packed = FORMATS.get("semi_frag").pack(weight, mask)
+    residual = data.integers((3, 80), data.generator(3))
+    call = (x, packed.values, packed.index, bias, residual)
+    y = ops.semi_frag_linear.cuda(*call, out_features=80, act="relu")
+    judge.exact_truth(y, truth.linear(x, weight, mask, bias, residual, "relu"))
+    assert y.dtype == torch.float16
+    given = emulated.operands[-1]
+    assert (given.residual, given.act) == (None, "none")
+
+
 def test_dense_runs_where_the_model_says_so_and_a_copy_is_there(emulated: Emulated) -> None:
     x, weight, mask, bias = case("semi_frag", (1,), 128, 128)
     packed = FORMATS.get("semi_frag").pack(weight, mask)

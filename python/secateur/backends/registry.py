@@ -61,15 +61,17 @@ class Pick:
     estimates: tuple[Estimate, ...]
 
 
-def of_format(format: str) -> list[Candidate]:
-    """Return every candidate that reads `format`."""
-    return [*candidates(format), *_triton.candidates(format)]
+def of_format(format: str, *, convolves: bool = False) -> list[Candidate]:
+    """Return every candidate that reads `format`, for linear layers or for convolutions."""
+    found = candidates(format, convolves=convolves)
+    return found if convolves else [*found, *_triton.candidates(format)]
 
 
-def formats() -> set[str]:
+def formats(*, convolves: bool = False) -> set[str]:
     """Return the packed formats that some candidate reads."""
-    found = {CANDIDATES.get(name).format for name in CANDIDATES.names()} - {DENSE}
-    return found | _triton.formats()
+    each = [CANDIDATES.get(name) for name in CANDIDATES.names()]
+    found = {candidate.format for candidate in each if candidate.convolves == convolves} - {DENSE}
+    return found if convolves else found | _triton.formats()
 
 
 @functools.cache
@@ -104,8 +106,11 @@ def estimates(
     """
     verdicts = kept.VERDICTS if verdicts is None else verdicts
     times = verdicts.find(kept.machine(gpu, versions()), kept.key(format, problem))
-    found = []
-    for candidate in of_format(format) + of_format(DENSE):
+    found, convolves = [], problem.convolution is not None
+    for candidate in (
+        *of_format(format, convolves=convolves),
+        *of_format(DENSE, convolves=convolves),
+    ):
         refusal = candidate.refuses(problem, gpu)
         if refusal is None and installed:
             refusal = candidate.missing() or None

@@ -64,6 +64,21 @@ TILE = 128
 TILE_ROWS = (16, 32, 64, TILE)
 """Rows of x in a tile. In the smaller ones the sum is split, so that no multiprocessor waits."""
 
+CONV_TILES = ((128, 128), (64, 64))
+"""(Outputs, pixels) of a block's tile in our convolutions of fragments; the last is split."""
+CUDNN_TILES = ((256, 128), (128, 256), (128, 128), (64, 256), (64, 128), (64, 64))
+"""Likewise of cuDNN: the tiles that CUTLASS has; which of them cuDNN takes, it does not tell. It is
+taken to reach cuBLAS's share of the peak, and never to wait for L2: both favour it."""
+CONV_MATH = 0.55
+"""Of the doubled peak: what SEMI_MATH is, less for taps and borders at each step: an estimate."""
+CONV_STEP = 64
+"""Columns of the weight in a step of a tile: 128 bytes of x for a pixel, a line of the cache."""
+CONV_SPLIT = (128, 8, 8)
+"""Blocks that a sum is split for, least steps of a part, most parts: csrc/cuda/nm_conv2d."""
+L2_BYTES = 47
+"""A clock and multiprocessor, from L2: 5120 for the 108 of an A100, by its whitepaper. The taps of
+a convolution, and the tiles of a row, read a pixel again from there."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -75,6 +90,8 @@ class Work:
         in_features: of the weight.
         density: fraction kept.
         item: bytes of a value.
+        read: elements of x, where they are not rows x in_features: of a convolution.
+        groups: of a convolution.
     """
 
     rows: int
@@ -82,6 +99,8 @@ class Work:
     in_features: int
     density: float
     item: int = 2
+    read: int | None = None
+    groups: int = 1
 
     @property
     def weights(self) -> int:
@@ -91,7 +110,8 @@ class Work:
     @property
     def moved(self) -> int:
         """Bytes of x and y."""
-        return self.rows * (self.out_features + self.in_features) * max(self.item, 2)
+        read = self.rows * self.in_features if self.read is None else self.read
+        return (self.rows * self.out_features + read) * max(self.item, 2)
 
 
 def launches(count: float = 1) -> float:
@@ -228,6 +248,47 @@ def expanded_nm(work: Work, gpu: Gpu, bits: int = 2) -> float:
     weight_bytes = work.weights * work.density * (work.item + bits / 8)
     bytes_s = memory(gpu, weight_bytes, work, BLOCK_MEMORY)
     return max(bytes_s, math_s(gpu, work, EXPAND_MATH)) + launches()
+
+
+def semi_convolution(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of a 2:4 convolution as a product in tiles of an image."""
+    bytes_s = memory(gpu, semi_bytes(work), work, DECODE_MEMORY)
+    share = 2 * CONV_MATH * by_major(LEGACY_MATH, gpu)
+    position = work.item / 2 + 0.125
+    return max(bytes_s, _in_tiles(work, gpu, CONV_TILES, share, position)) + launches()
+
+
+def cudnn(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of cuDNN's convolution of images that lie channels_last."""
+    bytes_s = memory(gpu, work.weights * max(work.item, 2), work, DENSE_MEMORY)
+    return max(bytes_s, _in_tiles(work, gpu, CUDNN_TILES, DENSE_MATH, None)) + launches()
+
+
+def _in_tiles(
+    work: Work, gpu: Gpu, tiles: tuple[tuple[int, int], ...], share: float, position: float | None
+) -> float:
+    """Return the seconds of a convolution's multiplications and reads from L2, in its best tile.
+
+    Args:
+        work: a convolution.
+        gpu: that runs it.
+        tiles: to choose from.
+        share: of the dense peak.
+        position: bytes of a position of the weight, as L2 gives them; None: that never limits.
+    """
+    out, steps = -(-work.out_features // work.groups), -(-work.in_features // CONV_STEP)
+    flops_s, bytes_s = gpu.peak * 1e12 * share / gpu.sms, L2_BYTES * gpu.clock * 1e9
+    wanted, least, most = CONV_SPLIT
+    best = math.inf
+    for high, wide in tiles:
+        blocks = work.groups * -(-out // high) * -(-work.rows // wide)
+        splits = (high, wide) == tiles[-1] and work.groups == 1 and blocks > 0
+        parts = max(1, min(wanted // blocks, steps // least, most)) if splits else 1
+        read = 0.0 if position is None else wide * max(work.item, 2) + high * position
+        step_s = CONV_STEP * max(2 * high * wide / flops_s, read / bytes_s)
+        waves = -(-blocks * parts // gpu.sms)
+        best = min(best, waves * -(-steps // parts) * step_s)
+    return best
 
 
 def interpolate(points: tuple[tuple[float, float], ...], at: float) -> float:

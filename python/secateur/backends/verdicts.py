@@ -31,7 +31,10 @@ def key(format: str, problem: Problem) -> str:
     shape = f"{problem.out_features}x{problem.in_features}"
     extras = problem.act + ("+residual" if problem.residual else "")
     density = f"{problem.density:.2f}"
-    return f"{format} {shape} {density} {types} {extras} rows<=2^{bucket(problem.rows)}"
+    rows = f"rows<=2^{bucket(problem.rows)}"
+    if problem.convolution is not None:
+        rows += f" {problem.convolution.words}"
+    return f"{format} {shape} {density} {types} {extras} {rows}"
 
 
 def machine(gpu: Gpu, versions: Mapping[str, str]) -> str:

@@ -27,6 +27,10 @@ class SemiFrag(Pairs):
     name = "semi_frag"
     code = 9
 
+    def divides(self, mask: Tensor, groups: int) -> bool:
+        """Tell whether no tile has rows of two groups; see `Format.divides`."""
+        return groups == 1 or len(mask) // groups % self.row_tile == 0
+
     def order_values(self, compressed: Tensor) -> Tensor:
         """Return the values tile by tile, half by half, lane by lane."""
         rows, columns = compressed.shape
@@ -40,4 +44,5 @@ class SemiFrag(Pairs):
         return parts.permute(0, 4, 3, 1, 5, 2).reshape(-1)
 
 
-FORMATS.register("semi_frag")(SemiFrag())
+SEMI_FRAG = SemiFrag()
+FORMATS.register("semi_frag")(SEMI_FRAG)

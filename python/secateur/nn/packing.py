@@ -91,6 +91,27 @@ def on_gpu(mask: Tensor) -> list[str]:
     return [name for name in GPU if name in readable and FORMATS.get(name).fits(mask) is None]
 
 
+def convolving_on_gpu(mask: Tensor, groups: int) -> list[str]:
+    """Return the formats that kernels on GPUs convolve with and that a mask fits, best first.
+
+    Args:
+        mask: bool, [out, kh * kw * in / groups].
+        groups: of the convolution.
+    """
+    return [name for name, reason in unfit_on_gpu(mask, groups).items() if reason is None]
+
+
+def unfit_on_gpu(mask: Tensor, groups: int) -> dict[str, str | None]:
+    """Return for each format that kernels on GPUs convolve with why it does not fit, or None."""
+    readable = registry.formats(convolves=True)
+    found: dict[str, str | None] = {}
+    for name in (name for name in GPU if name in readable):
+        found[name] = FORMATS.get(name).fits(mask)
+        if found[name] is None and not FORMATS.get(name).divides(mask, groups):
+            found[name] = f"its tiles would have rows of two of the {groups} groups"
+    return found
+
+
 def choose(mask: Tensor, *, inferred: bool, device: torch.device | None = None) -> str:
     """Return the name of the best format for `mask` on a device; None is the CPU."""
     if device is not None and device.type == "cuda":

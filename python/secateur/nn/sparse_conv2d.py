@@ -67,10 +67,12 @@ class SparseConv2d(SparseLayer):
             conv: nn.Conv2d, plain, pruned by torch.nn.utils.prune, or with a parametrised weight.
             mask: of the weight's shape, nonzero where a weight is kept; None: where the weight is
                 not zero.
-            format: "rows", "bsr", "nm" or "csr"; None: "rows" where whole outputs and input
-                channels are gone (and groups is 1), "bsr" where the kept weights of the matrix
-                [out, kh * kw * in / groups] are blocks of outputs of one group or of columns, "nm"
-                where every group of input channels obeys one N:M (N KEPT of M), else "csr".
+            format: "rows", "bsr", "nm", "csr" or "semi_frag"; None: "rows" where whole outputs and
+                input channels are gone (and groups is 1), "bsr" where the kept weights of the
+                matrix [out, kh * kw * in / groups] are blocks of outputs of one group or of
+                columns, "nm" where every group of input channels obeys one N:M (N KEPT of M), else
+                "csr"; on a GPU "semi_frag" before these where the matrix is 2:4 and each of
+                several groups has a multiple of 32 outputs.
 
         Raises:
             TypeError: if `conv` is another kind of module.
@@ -109,6 +111,15 @@ class SparseConv2d(SparseLayer):
 
     def _packed(self, weight: Tensor, mask: Tensor, format: str | None) -> Packed:
         return _pack(weight, mask, format, self.groups, inferred=False)
+
+    def _format_on(self, kind: str, mask: Tensor) -> str:
+        """Return the format that this layer takes on a kind of device: its own if that will do."""
+        if kind == "cuda":
+            known = self.format in packing.BY_TORCH | packing.ON_GPU_ONLY
+            there = [] if known else packing.convolving_on_gpu(mask, self.groups)
+            return there[0] if there else self.format
+        ours = self.format not in packing.ON_GPU_ONLY
+        return self.format if ours else packing.convolving(mask, self.groups, inferred=False)[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return conv2d(x, W) + b for x [N, C, H, W] or [C, H, W]."""
@@ -177,7 +188,8 @@ def _pack(
 ) -> Packed:
     """Pack a matrix [out, kh * kw * in / groups] in a format that has a convolution."""
     if format is None:
-        format = packing.convolving(mask, groups, inferred=inferred)[0]
+        there = packing.convolving_on_gpu(mask, groups) if weight.is_cuda else []
+        format = (there or packing.convolving(mask, groups, inferred=inferred))[0]
     elif format not in packing.convolved():
         wanted = " or ".join(packing.convolved())
         raise ValueError(f"format: wanted {wanted} for a convolution, got {format!r}")

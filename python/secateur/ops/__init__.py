@@ -18,6 +18,7 @@ from secateur.ops.rows_conv2d import rows_conv2d
 from secateur.ops.rows_linear import rows_linear
 from secateur.ops.sell_linear import sell_linear
 from secateur.ops.semi8_linear import semi8_linear
+from secateur.ops.semi_frag_conv2d import semi_frag_conv2d
 from secateur.ops.semi_frag_linear import semi_frag_linear
 from secateur.ops.semi_linear import semi_linear
 
@@ -39,6 +40,7 @@ __all__ = [
     "rows_linear",
     "sell_linear",
     "semi8_linear",
+    "semi_frag_conv2d",
     "semi_frag_linear",
     "semi_linear",
 ]

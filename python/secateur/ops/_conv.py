@@ -7,7 +7,7 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -16,10 +16,19 @@ import torch.nn.grad as dense_gradients
 from torch import Tensor
 
 from secateur.formats import Header
-from secateur.ops import _reference
+from secateur.ops import _cuda_conv, _reference
 from secateur.ops._call import ACTIVATIONS
 from secateur.ops._conv_call import ConvCall, check_conv
-from secateur.ops._library import define, differentiate, found
+from secateur.ops._images import (
+    cropped,
+    finished,
+    folded,
+    memory_format,
+    padded_size,
+    pixels,
+    unfolded,
+)
+from secateur.ops._library import define, differentiate, found, on_cuda
 from secateur.ops._linear import LinearOp
 
 _SCHEMA = (
@@ -34,6 +43,7 @@ _SCHEMA_OVER = (
     .replace("-> Tensor", "-> ()")
 )
 _ONES, _ZEROS = (1, 1), (0, 0, 0, 0)
+_TENSORS = 8  # of the schema's arguments, the first
 
 
 class ConvOp:
@@ -52,7 +62,9 @@ class ConvOp:
         self.name = f"{linear.format.name}_conv2d"
         for suffix in ("", "_infer"):
             define(self.name + suffix, _SCHEMA, self.default, self._fake)
+            on_cuda(self.name + suffix, self.cuda)
         define(f"{self.name}_over", _SCHEMA_OVER, self._default_over, self._fake_over)
+        on_cuda(f"{self.name}_over", self._cuda_over)
         define(f"{self.name}_reference", _SCHEMA, self.reference, self._fake)
         differentiate(self.name, self._backward, _save)
         self._train, self._infer = found(self.name), found(f"{self.name}_infer")
@@ -159,6 +171,20 @@ class ConvOp:
         shape: Any = {"stride": call.stride, "dilation": call.dilation, "groups": call.groups}
         return finished(call, F.conv2d(call.padded(), dense, bias, **shape))
 
+    def cuda(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What runs on a GPU: the candidate that the backends pick, or the default."""
+        call = ConvCall(*args, **kwargs)
+        return _cuda_conv.conv2d(self.format.name, self.format.code, call, self._plain)
+
+    def _plain(self, call: ConvCall) -> Tensor:
+        named = [field.name for field in fields(call)]
+        options = {name: getattr(call, name) for name in named[_TENSORS:]}
+        return self.default(*(getattr(call, name) for name in named[:_TENSORS]), **options)
+
+    def _cuda_over(self, *args: Any, **kwargs: Any) -> None:
+        # Kernels read the residual past the caches, as what nobody writes to meanwhile.
+        ConvCall(*args, **kwargs).residual.copy_(self.cuda(*args, **kwargs))  # type: ignore[union-attr]
+
     def _default_over(self, *args: Any, **kwargs: Any) -> None:
         ConvCall(*args, **kwargs).residual.copy_(self.default(*args, **kwargs))  # type: ignore[union-attr]
 
@@ -175,7 +201,7 @@ class ConvOp:
         call = ConvCall(*args, **kwargs)
         check_conv(self.name, self.format.code, call, None)
         y = call.x.new_empty(call.y_shape)
-        return y.to(memory_format=_memory_format(call.x))
+        return y.to(memory_format=memory_format(call.x))
 
     def _backward(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, values, index, bias, scale, transposed, residual = ctx.saved_tensors
@@ -203,20 +229,18 @@ class ConvOp:
             values = values.to(call.x.dtype)
         if call.groups > 1:  # a row of the transpose would need one group's pixels only
             dense = self._dense(call, values)
-            shape = (call.x.shape[0], call.x.shape[1], *_padded_size(call))
+            shape = (call.x.shape[0], call.x.shape[1], *padded_size(call))
             options: Any = (list(call.stride), 0, list(call.dilation), call.groups)
             padded = dense_gradients.conv2d_input(shape, dense, grad, *options)
-            return _cropped(call, padded)
-        rows = self._dx(
-            _pixels(grad), values, call.index, call.transposed, in_features=call.columns
-        )
-        return _cropped(call, folded(call, rows))
+            return cropped(call, padded)
+        rows = self._dx(pixels(grad), values, call.index, call.transposed, in_features=call.columns)
+        return cropped(call, folded(call, rows))
 
     def _grad_values(self, call: ConvCall, grad: Tensor) -> Tensor:
         grad = grad.to(call.values.dtype)
         if call.groups == 1:
             (x,) = unfolded(call)
-            return self._dw(_pixels(grad), x, call.index, call.values.numel())  # type: ignore[no-any-return]
+            return self._dw(pixels(grad), x, call.index, call.values.numel())  # type: ignore[no-any-return]
         channels = call.x.shape[1] // call.groups
         shape = (call.out_channels, channels, *call.kernel_size)
         options: Any = (list(call.stride), 0, list(call.dilation), call.groups)
@@ -231,63 +255,6 @@ class ConvOp:
         matrix = self.format.unpack(values, call.index)
         channels = call.x.shape[1] // call.groups
         return matrix.reshape(call.out_channels, *call.kernel_size, channels).movedim(-1, 1)
-
-
-def unfolded(call: ConvCall) -> list[Tensor]:
-    """Return for each group x as rows of weight columns: [N * H' * W', kh * kw * C / groups]."""
-    images, channels = call.x.shape[:2]
-    if call.rows == 0:
-        empty = call.x.new_empty(0, call.columns)
-        return [empty] * call.groups
-    kernel, dilation, stride = map(tuple, (call.kernel_size, call.dilation, call.stride))
-    columns = F.unfold(call.padded(), kernel, dilation, 0, stride)
-    taps = call.kernel_size[0] * call.kernel_size[1]
-    split = columns.view(images, call.groups, channels // call.groups, taps, -1)
-    by_group = split.permute(1, 0, 4, 3, 2).reshape(call.groups, call.rows, call.columns)
-    return list(by_group)
-
-
-def folded(call: ConvCall, rows: Tensor) -> Tensor:
-    """Return the sum of `rows`, one group's as of `unfolded`, at their pixels of the padded x."""
-    images, channels = call.x.shape[:2]
-    high, wide = _padded_size(call)
-    if call.rows == 0:
-        return rows.new_zeros(images, channels, high, wide)
-    taps = call.kernel_size[0] * call.kernel_size[1]
-    columns = rows.view(images, -1, taps, channels).permute(0, 3, 2, 1).flatten(1, 2)
-    kernel, dilation, stride = map(tuple, (call.kernel_size, call.dilation, call.stride))
-    return F.fold(columns, (high, wide), kernel, dilation, 0, stride)
-
-
-def _padded_size(call: ConvCall) -> tuple[int, int]:
-    left, right, top, bottom = call.padding
-    return call.x.shape[2] + top + bottom, call.x.shape[3] + left + right
-
-
-def _cropped(call: ConvCall, padded: Tensor) -> Tensor:
-    left, _, top, _ = call.padding
-    high, wide = call.x.shape[2:]
-    return padded[:, :, top : top + high, left : left + wide].contiguous()
-
-
-def _pixels(image: Tensor) -> Tensor:
-    """[N, C, H, W] to [N * H * W, C]."""
-    return image.movedim(1, -1).reshape(-1, image.shape[1])
-
-
-def _memory_format(x: Tensor) -> torch.memory_format:
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
-
-
-def finished(call: ConvCall, y: Tensor) -> Tensor:
-    """Return y of the sums."""
-    if call.residual is not None and call.residual_first:
-        y = y + call.residual
-    y = ACTIVATIONS[call.act].forward(y)
-    if call.residual is not None and not call.residual_first:
-        y = y + call.residual
-    return y.to(call.x.dtype).contiguous(memory_format=_memory_format(call.x))
 
 
 def _save(

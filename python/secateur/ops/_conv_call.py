@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from secateur.backends.convolution import Convolution
 from secateur.formats import Header
 from secateur.ops._call import Call, check
 
@@ -34,26 +35,29 @@ class ConvCall:
     residual_first: bool = False
 
     @property
+    def convolution(self) -> Convolution:
+        """Its geometry, as the backends see it."""
+        batch, channels, high, wide = self.x.shape
+        left, right, top, bottom = self.padding
+        (kh, kw), (down, along), (dh, dw) = self.kernel_size, self.stride, self.dilation
+        return Convolution(
+            image=(batch, channels, high, wide),
+            kernel_size=(kh, kw),
+            stride=(down, along),
+            padding=(left, right, top, bottom),
+            dilation=(dh, dw),
+            groups=self.groups,
+        )
+
+    @property
     def columns(self) -> int:
         """Columns of the weight: taps times channels of a group."""
-        return self.kernel_size[0] * self.kernel_size[1] * (self.x.shape[1] // self.groups)
+        return self.convolution.columns
 
     @property
     def out_size(self) -> tuple[int, int]:
         """Height and width of y; 0 where the kernel is larger than the padded x."""
-        high, wide = (
-            max(0, (size + before + after - dilation * (kernel - 1) - 1) // stride + 1)
-            for size, before, after, kernel, stride, dilation in zip(
-                self.x.shape[2:],
-                self.padding[2::-2],
-                self.padding[3::-2],
-                self.kernel_size,
-                self.stride,
-                self.dilation,
-                strict=True,
-            )
-        )
-        return high, wide
+        return self.convolution.out_size
 
     @property
     def y_shape(self) -> tuple[int, ...]:
@@ -63,8 +67,7 @@ class ConvCall:
     @property
     def rows(self) -> int:
         """Pixels of y."""
-        high, wide = self.out_size
-        return self.x.shape[0] * high * wide  # not int(): that would fix a traced batch
+        return self.convolution.rows
 
     def layer(self, x: Tensor) -> Call:
         """Return the linear layer on the rows `x` that this convolution is, without residual."""

@@ -1,4 +1,4 @@
-"""A linear op on a GPU: asks the backends which candidate runs a call, and calls it.
+"""An op on a GPU: asks the backends which candidate runs a call, and calls it.
 
 What was asked once is remembered by what decides it. No number is read from the device at a call:
 the header of an index is read when its tensor is first seen, and kept beside it.
@@ -7,6 +7,7 @@ the header of an index is read when its tensor is first seen, and kept beside it
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from secateur.backends.verdicts import VERDICTS
 from secateur.formats import Header
 from secateur.ops import _reference
 from secateur.ops._call import Call, check
+from secateur.ops._conv_call import ConvCall
 
 Fallback = Callable[[Call], Tensor]
 _DECIDED: dict[object, Candidate | None] = {}
@@ -36,22 +38,42 @@ def linear(format: str, code: int, call: Call, fallback: Fallback) -> Tensor:
     Returns:
         [..., out], of x's dtype.
     """
-    op = f"{format}_linear"
-    key = _key(format, call)
-    if key not in _DECIDED:
-        header = beside(call.index, _header)
-        check(op, code, call, header)
-        _DECIDED[key] = _decide(format, call, header)
-    elif beside(call.index, _header).format != code:
-        check(op, code, call, beside(call.index, _header))
-    candidate = _DECIDED[key]
+
+    def ask(header: Header) -> Problem:
+        check(f"{format}_linear", code, call, header)
+        return problem(call, header)
+
+    candidate = chosen(format, (format, *_key(call)), code, call, ask)
     if call.x.numel() == 0 or candidate is None:
         return fallback(call)
-    operands = _operands(call)
-    y = candidate.run(operands)
-    if candidate.fused:
-        return y.reshape(call.y_shape)
-    return _reference.finish(call, y)
+    if candidate.fused and alike(call):
+        return candidate.run(_operands(call)).reshape(call.y_shape)
+    bare = replace(call, residual=None, act="none")
+    return _reference.finish(call, candidate.run(_operands(bare)))
+
+
+def alike(call: Call | ConvCall) -> bool:
+    """Tell whether a kernel can add the residual: it reads what is of x's dtype."""
+    return call.residual is None or call.residual.dtype == call.x.dtype
+
+
+def chosen(
+    format: str, key: object, code: int, call: Call | ConvCall, ask: Callable[[Header], Problem]
+) -> Candidate | None:
+    """Return the candidate of a call, None where the definition runs; see the top of this file.
+
+    Args:
+        format: of the weight.
+        key: all that a check or a decision depends on, as far as no data is read.
+        code: the format's number.
+        call: the schema's arguments.
+        ask: checks the call against the header of its index, and says what is asked.
+    """
+    if key not in _DECIDED:
+        _DECIDED[key] = _decide(format, call, ask(beside(call.index, _header)))
+    elif beside(call.index, _header).format != code:
+        ask(beside(call.index, _header))
+    return _DECIDED[key]
 
 
 def gradient(
@@ -73,6 +95,11 @@ def _header(index: Tensor) -> Header:
     return Header.read(index)
 
 
+def density(header: Header) -> float:
+    """Return the fraction of a weight that is stored."""
+    return header.nnz / (header.out_features * header.in_features)
+
+
 def problem(call: Call, header: Header) -> Problem:
     """Return what of a call decides which candidate runs it."""
     columns = call.x.shape[-1]
@@ -80,7 +107,7 @@ def problem(call: Call, header: Header) -> Problem:
         rows=call.x.numel() // max(1, columns),
         out_features=call.out_features,
         in_features=columns,
-        density=header.nnz / (header.out_features * header.in_features),
+        density=density(header),
         dtype=call.x.dtype,
         values=call.values.dtype,
         act=call.act,
@@ -89,23 +116,22 @@ def problem(call: Call, header: Header) -> Problem:
     )
 
 
-def _key(format: str, call: Call) -> object:
+def _key(call: Call) -> tuple[object, ...]:
     """Return everything that a check or a decision depends on, as far as no data is read."""
+    return (call.act, call.out_features, *seen(call))
+
+
+def seen(call: Call | ConvCall) -> tuple[object, ...]:
+    """Return what of a call's tensors a check or a decision depends on, and how old times are."""
     tensors = (call.x, call.values, call.index, call.bias, call.residual, call.scale, call.dense)
-    return (
-        format,
-        call.act,
-        call.out_features,
-        VERDICTS.generation,
-        *[None if t is None else (t.shape, t.dtype, t.device, t.is_contiguous()) for t in tensors],
-    )
+    each = [None if t is None else (t.shape, t.dtype, t.device, t.is_contiguous()) for t in tensors]
+    return (VERDICTS.generation, *each)
 
 
-def _decide(format: str, call: Call, header: Header) -> Candidate | None:
+def _decide(format: str, call: Call | ConvCall, asked: Problem) -> Candidate | None:
     if call.scale is None and call.values.dtype == torch.int8:
         return None
     gpu = gpus.of(call.x.device.index or 0)
-    asked = problem(call, header)
     found = registry.pick(format, asked, gpu, dense=call.dense is not None).candidate
     if found is not None and found.format == DENSE and call.dense is None:
         return None

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from secateur.formats.rows import ROWS, Kept
 from secateur.ops import _reference
-from secateur.ops._conv import ConvOp, finished
+from secateur.ops._conv import ConvOp
 from secateur.ops._conv_call import ConvCall
+from secateur.ops._images import finished
 from secateur.ops.rows_linear import rows_linear
 
 

@@ -194,7 +194,9 @@ def _judged(
     size = layer.weight.nbytes
     note = LayerRecord(part.name, type(site.module).__name__, shape, sparsity)
     note.bytes_dense = note.bytes_sparse = size
-    note.rows = sorted({size.rows for size in part.sizes})
+    sizes = {size.rows: size.image for size in sorted(part.sizes, reverse=True)}
+    note.rows = sorted(sizes)
+    note.images = [image for rows in note.rows if (image := sizes[rows]) is not None]
     if not layer.mask.numel():
         note.reason = "it has no weights"
     elif sparsity < MIN_SPARSITY:

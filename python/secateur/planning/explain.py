@@ -11,11 +11,12 @@ from torch import nn
 
 from secateur import _extension
 from secateur.backends import cpu, cuda, gpus, registry
-from secateur.backends.candidates import Problem
+from secateur.backends.candidates import DENSE
 from secateur.formats import Header
 from secateur.nn import packing
 from secateur.nn.convert import sparse_modules
 from secateur.nn.sparse_layer import SparseLayer
+from secateur.planning import gpu as on_gpu
 from secateur.planning import record
 from secateur.planning.record import LayerRecord
 from secateur.planning.table import bytes_text, ms_text, ratio_text, table
@@ -148,8 +149,9 @@ def _rows(note: LayerRecord, layer: SparseLayer | None) -> Iterator[Row]:
     sizes = (note.bytes_dense, note.bytes_sparse, note.reason)
     timings = {timing.rows: timing for timing in note.timings}
     counts: list[int | None] = [*note.rows] or [None]
+    images = dict(zip(note.rows, note.images, strict=False))
     for count in counts:
-        kernel = "" if count is None else _kernel(layer, count)
+        kernel = "" if count is None else _kernel(layer, count, images.get(count))
         timing = timings.get(count or 0)
         times: tuple[float | None, float | None, float | None, bool] = (None, None, None, False)
         if timing is not None:
@@ -157,8 +159,8 @@ def _rows(note: LayerRecord, layer: SparseLayer | None) -> Iterator[Row]:
         yield Row(note.name, op, kernel, count, *times, *sizes)
 
 
-def _kernel(layer: SparseLayer | None, rows: int) -> str:
-    """Name what runs at this row count on the layer's device."""
+def _kernel(layer: SparseLayer | None, rows: int, image: tuple[int, int, int] | None) -> str:
+    """Name what runs at this row count, or on such an image, on the layer's device."""
     if layer is None:
         return "torch"
     header = Header.read(layer.index)
@@ -167,23 +169,20 @@ def _kernel(layer: SparseLayer | None, rows: int) -> str:
     if layer.format in packing.BY_TORCH:
         return "torch"
     if layer.index.is_cuda:
-        return _on_gpu(layer, header, rows)
+        return _on_gpu(layer, rows, image)
     if not _extension.load() or _without_kernel(layer):
         return registry.REFERENCE
     plain = layer.values.dtype == torch.float32
     return cpu.pick(layer.op, layer.index, rows, plain=plain)
 
 
-def _on_gpu(layer: SparseLayer, header: Header, rows: int) -> str:
+def _on_gpu(layer: SparseLayer, rows: int, image: tuple[int, int, int] | None = None) -> str:
     """Name the candidate that the backends pick for a layer on a GPU."""
-    density = header.nnz / (header.out_features * header.in_features)
-    values = layer.values.dtype
-    dtype = values if layer.scale is None else torch.float16
-    pattern = (header.n, header.m)
-    asked = Problem(rows, *layer.matrix_shape, density, dtype, values, pattern=pattern)
-    gpu = gpus.of(layer.index.device.index or 0)
-    picked = registry.pick(layer.format, asked, gpu, dense=layer.dense is not None).name
-    return "torch" if picked == "cublas" else picked
+    asked = on_gpu.called(layer, rows, image)
+    device = gpus.of(layer.index.device.index or 0)
+    picked = registry.pick(layer.format, asked, device, dense=layer.dense is not None)
+    dense = picked.candidate is not None and picked.candidate.format == DENSE
+    return "torch" if dense else picked.name
 
 
 def _machine(model: nn.Module) -> str:
@@ -198,8 +197,7 @@ def _machine(model: nn.Module) -> str:
 def _without_kernel(layer: SparseLayer) -> str:
     """Return what about a layer keeps compiled kernels from running it, or ""."""
     if layer.index.is_cuda:
-        header = Header.read(layer.index)
-        return "" if _on_gpu(layer, header, 1) != registry.REFERENCE else "CUDA"
+        return "" if _on_gpu(layer, 1) != registry.REFERENCE else "CUDA"
     if not layer.index.is_cpu:
         return str(layer.index.device)
     if layer.format in packing.ON_GPU_ONLY:

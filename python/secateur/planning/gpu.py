@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from secateur.backends import clock, gpus, registry
 from secateur.backends.candidates import DENSE, Candidate, Operands, Problem
+from secateur.backends.convolution import Convolution
 from secateur.backends.gpus import Gpu
 from secateur.backends.roofline import microseconds
-from secateur.formats import Packed
+from secateur.formats import Header, Packed
 from secateur.nn import layers, packing
-from secateur.nn.dense_layer import DenseLayer
+from secateur.nn.dense_layer import DenseLayer, Geometry
+from secateur.nn.sparse_conv2d import SparseConv2d
+from secateur.nn.sparse_layer import SparseLayer
 from secateur.planning.record import Timing
 from secateur.planning.size import Size
 
@@ -37,13 +42,12 @@ def formats(
         sizes: of the calls that matter; with none, one row stands for all.
         values: type to hold the kept weights in; None: the weight's own.
     """
-    if layer.geometry is not None:
-        return [], ["there are no sparse convolutions on GPUs yet"]
-    able, refused = [], []
-    for name in packing.on_gpu(layer.mask):
+    fitting, refused = _fitting(layer)
+    able = []
+    for name in fitting:
         ours = [
             estimate
-            for size in sorted(sizes) or [Size(1)]
+            for size in sorted(sizes) or [_smallest(layer)]
             for estimate in registry.estimates(name, problem(layer, name, size, values), gpu)
             if estimate.candidate.format == name
         ]
@@ -55,13 +59,61 @@ def formats(
     return able, refused
 
 
+def _fitting(layer: DenseLayer) -> tuple[list[str], list[str]]:
+    """Return the formats that fit a layer's mask, and of a convolution why the others do not."""
+    if layer.geometry is None:
+        return packing.on_gpu(layer.mask), []
+    unfit = packing.unfit_on_gpu(layer.mask, layer.geometry.groups)
+    refused = [f"{name}: {reason}" for name, reason in unfit.items() if reason is not None]
+    return [name for name, reason in unfit.items() if reason is None], refused
+
+
+def _smallest(layer: DenseLayer) -> Size:
+    """Return a size of one row, or of an image as large as the kernel."""
+    return Size(1, None if layer.geometry is None else smallest(layer.geometry))
+
+
 def problem(layer: DenseLayer, format: str, size: Size, values: torch.dtype | None) -> Problem:
     """Return the call of a layer at this size, as the backends see it."""
     out, columns = (int(side) for side in layer.weight.shape)
     stored = packing.slots(format, layer.mask) / (out * columns)
     dtype = layer.weight.dtype
     n, m = (*packing.pattern(format, layer.mask), 0, 0)[:2]
-    return Problem(size.rows, out, columns, stored, dtype, values or dtype, pattern=(n, m))
+    types: dict[str, Any] = {"dtype": dtype, "values": values or dtype, "pattern": (n, m)}
+    if layer.geometry is not None:
+        return Problem.of_convolution(_convolution(layer, size), out, stored, **types)
+    return Problem(size.rows, out, columns, stored, **types)
+
+
+def _convolution(layer: DenseLayer, size: Size) -> Convolution:
+    geometry = layer.geometry
+    assert geometry is not None
+    assert size.image is not None
+    channels = int(layer.weight.shape[1]) // geometry.taps * geometry.groups
+    return convolution(geometry, channels, size.image)
+
+
+def smallest(geometry: Geometry) -> tuple[int, int, int]:
+    """Return the batch, height and width of one image as large as the kernel."""
+    sides = zip(geometry.kernel_size, geometry.dilation, strict=True)
+    high, wide = ((kernel - 1) * dilation + 1 for kernel, dilation in sides)
+    return 1, high, wide
+
+
+def convolution(geometry: Geometry, channels: int, image: tuple[int, int, int]) -> Convolution:
+    """Return a convolution as its op is called.
+
+    Args:
+        geometry: of the layer.
+        channels: of x.
+        image: batch, height and width of x, as the layer gets it.
+    """
+    (batch, high, wide), padding = image, geometry.padding
+    if geometry.padding_mode != "zeros":  # the layer pads x itself
+        left, right, top, bottom = padding
+        high, wide, padding = high + top + bottom, wide + left + right, (0, 0, 0, 0)
+    shape = (geometry.kernel_size, geometry.stride, padding, geometry.dilation)
+    return Convolution((batch, channels, high, wide), *shape, geometry.groups)
 
 
 def timing(
@@ -75,7 +127,9 @@ def timing(
         if seconds is not None:
             is_dense = estimate.candidate.format == DENSE
             best[is_dense] = min(best[is_dense], seconds)
-    return Timing(size.rows, best[True] * 1e3, best[False] * 1e3, not pick.measured)
+    times = (best[True] * 1e3, best[False] * 1e3)
+    of = "row" if layer.geometry is None else "pixel"
+    return Timing(size.rows, *times, not pick.measured, of=of)
 
 
 def measure(
@@ -85,7 +139,8 @@ def measure(
     sparse = layers.sparse(layer, packed).eval()
     if values is not None:
         sparse.store(values)
-    x = size.random_x(layer)
+    conv = None if layer.geometry is None else _convolution(layer, size)
+    x = size.random_x(layer) if conv is None else _image(conv, layer.weight)
     operands = Operands(
         x=x,
         values=sparse.values.detach(),
@@ -93,9 +148,10 @@ def measure(
         bias=layer.bias,
         residual=None,
         scale=sparse.scale,
-        dense=layer.weight,
+        dense=layer.weight if conv is None else _taps(conv, layer.weight),
         out_features=len(layer.weight),
         act="none",
+        convolution=conv,
     )
 
     def seconds(candidate: Candidate) -> float:
@@ -104,6 +160,42 @@ def measure(
     asked = problem(layer, packed.format, size, values)
     with torch.no_grad():
         registry.measure(packed.format, asked, gpu, seconds)
+
+
+def _image(conv: Convolution, like: Tensor) -> Tensor:
+    """Return a random x, channels_last, as it is fastest for all candidates."""
+    x = torch.randn(conv.image, generator=torch.Generator().manual_seed(0))
+    return x.to(like.device, like.dtype, memory_format=torch.channels_last)
+
+
+def _taps(conv: Convolution, weight: Tensor) -> Tensor:
+    """Return a weight [out, kh * kw * C / groups] as torch convolves with it."""
+    channels = conv.image[1] // conv.groups
+    return weight.reshape(len(weight), *conv.kernel_size, channels).movedim(-1, 1)
+
+
+def called(layer: SparseLayer, rows: int, image: tuple[int, int, int] | None) -> Problem:
+    """Return a call of a sparse layer, as the backends see it.
+
+    Args:
+        layer: on a GPU.
+        rows: of x; a convolution has those of its image.
+        image: batch, height and width of a convolution's x; None: the smallest.
+    """
+    header = Header.read(layer.index)
+    out, columns = layer.matrix_shape
+    values = layer.values.dtype
+    types: dict[str, Any] = {
+        "dtype": values if layer.scale is None else torch.float16,
+        "values": values,
+        "pattern": (header.n, header.m),
+    }
+    density = header.nnz / (out * columns)
+    if not isinstance(layer, SparseConv2d):
+        return Problem(rows, out, columns, density, **types)
+    geometry = layer.geometry
+    conv = convolution(geometry, layer.in_channels, image or smallest(geometry))
+    return Problem.of_convolution(conv, out, density, **types)
 
 
 def told(

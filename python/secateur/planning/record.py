@@ -59,6 +59,7 @@ class LayerRecord:
         bytes_sparse: of values, index, and the dense copy if kept; as dense where not taken.
         keeps_dense: whether a dense copy is kept for row counts where sparse lost.
         rows: row counts it was judged at, or seen with.
+        images: of a convolution, batch, height and width of an x of so many rows, for each.
         timings: for the format taken, or for the best one rejected.
         rejected: one line for each candidate not taken.
         candidates: on a GPU one line for each kernel and row count: measured and predicted time.
@@ -75,6 +76,7 @@ class LayerRecord:
     bytes_sparse: int = 0
     keeps_dense: bool = False
     rows: list[int] = field(default_factory=list)
+    images: list[tuple[int, int, int]] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
     candidates: list[str] = field(default_factory=list)
@@ -121,7 +123,8 @@ class Record:
 def _layer(entry: Mapping[str, Any]) -> LayerRecord:
     timings = [Timing(**t) for t in entry["timings"]]
     shape = None if entry["shape"] is None else (int(entry["shape"][0]), int(entry["shape"][1]))
-    return LayerRecord(**{**entry, "timings": timings, "shape": shape})
+    images = [(int(n), int(high), int(wide)) for n, high, wide in entry.get("images", ())]
+    return LayerRecord(**{**entry, "timings": timings, "shape": shape, "images": images})
 
 
 def attach(model: nn.Module, record: Record) -> None:

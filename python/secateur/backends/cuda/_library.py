@@ -50,6 +50,13 @@ _NM_UNPACK = (
     "int out_features, int in_features, int padded_out, int padded_in) -> Tensor"
 )
 _DEFINED.define("cuda_nm_unpack" + _NM_UNPACK)
+_CONV = (
+    "(str kernels, Tensor x, Tensor values, Tensor index, int meta_offset, Tensor? bias, "
+    "Tensor? residual, int out_channels, int[] out_size, int[] kernel_size, int[] stride, "
+    "int[] padding, int[] dilation, int groups, int padded_out, int padded_in, str act, "
+    "bool residual_first) -> Tensor"
+)
+_DEFINED.define("cuda_nm_conv2d" + _CONV)
 
 
 @dataclass(frozen=True)
@@ -187,8 +194,22 @@ def named(
     layout: str, words: str, type: torch.dtype, size: tuple[int, int], device: torch.device
 ) -> str:
     """Return the kernels for a call, names parted by commas, best first; see `in_order`."""
+    return _names(family(layout, words), type, size, device)
+
+
+@functools.lru_cache(maxsize=4096)
+def named_of_op(
+    op: str, layout: str, type: torch.dtype, size: tuple[int, int], device: torch.device
+) -> str:
+    """Return the kernels for a call of an op that is no linear layer, likewise."""
+    return _names(of_op(op, layout), type, size, device)
+
+
+def _names(
+    kernels: Iterable[Kernel], type: torch.dtype, size: tuple[int, int], device: torch.device
+) -> str:
     word = {torch.float16: "f16", torch.bfloat16: "bf16", torch.int8: "i8"}[type]
-    chosen = in_order(family(layout, words), word, size, gpus.of(device.index or 0))
+    chosen = in_order(kernels, word, size, gpus.of(device.index or 0))
     return ",".join(kernel.name for kernel in chosen)
 
 
