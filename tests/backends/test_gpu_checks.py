@@ -66,10 +66,18 @@ def test_a_wrong_one_fails() -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "density"), [("semi", 0.5), ("semi_frag", 0.5), ("lb32", 0.3), ("n32", 0.25)]
+    ("format", "density", "pattern"),
+    [
+        ("semi", 0.5, (0, 0)),
+        ("semi_frag", 0.5, (0, 0)),
+        ("lb32", 0.3, (0, 0)),
+        ("n32", 0.25, (8, 32)),
+    ],
 )
-def test_the_benchmark_makes_its_operands_and_sees_an_error(format: str, density: float) -> None:
-    case = Case("any", format, Problem(3, 64, 256, density))
+def test_the_benchmark_makes_its_operands_and_sees_an_error(
+    format: str, density: float, pattern: tuple[int, int]
+) -> None:
+    case = Case("any", format, Problem(3, 64, 256, density, pattern=pattern))
     call = bench.made(case, CPU)
     assert call.dense is not None
     kept = (call.dense != 0).float().mean()
@@ -79,3 +87,17 @@ def test_the_benchmark_makes_its_operands_and_sees_an_error(format: str, density
     assert bench.over_bound(emulated(name, lambda y: y * 1.01), call) > 1
     assert bench.over_bound(emulated(name, lambda y: y * float("nan")), call) == float("inf")
     assert len(bench._copies(call)) == bench.MOST_COPIES
+
+
+@pytest.mark.parametrize(
+    ("format", "density", "pattern"), [("bsr", 0.25, (64, 64)), ("nm", 0.25, (1, 4))]
+)
+def test_the_benchmarks_masks_have_the_pattern_of_the_case(
+    format: str, density: float, pattern: tuple[int, int]
+) -> None:
+    case = Case("any", format, Problem(3, 256, 512, density, pattern=pattern))
+    dense = bench.made(case, CPU).dense
+    assert dense is not None
+    kept = dense != 0
+    assert float(kept.float().mean()) == density
+    assert FORMATS.get(format).pattern(kept)[:2] == pattern
