@@ -134,28 +134,27 @@ def measured(
     size = SIZES[name]
     x = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
     dense = dense_calls(model, x, partial(onnx_model, model, x), teller)
-    made = {sparsity: deployed(name, model, x, sparsity, say) for sparsity in options.sparsities}
     candidates = [Candidate(library, [call]) for library, call in dense.items()]
-    candidates += [Candidate(f"{s}", [partial(each.graph, x)]) for s, each in made.items()]
-    with torch.inference_mode():
-        samples = measure(candidates, options.plan)
-    results = [
-        Whole(
-            sparse=samples[f"{sparsity}"],
-            dense={library: samples[library] for library in dense},
+    rounds = min(options.plan.rounds, 5)
+    times = {f"{network(name, count)} dense (torch)": waterfall(model, x, rounds)}
+    results = []
+    for sparsity in options.sparsities:  # one at a time: together they would not fit in memory
+        each = deployed(name, model, x, sparsity, say)
+        with torch.inference_mode():
+            sparse = Candidate("sparse", [partial(each.graph, x)])
+            samples = measure([*candidates, sparse], options.plan)
+        result = Whole(
+            sparse=samples.pop("sparse"),
+            dense=samples,
             name=name,
             images=count,
             sparsity=sparsity,
             taken=each.taken,
             convolutions=each.convolutions,
         )
-        for sparsity, each in made.items()
-    ]
-    say("\n" + "\n".join(lines(results)))
-    rounds = min(options.plan.rounds, 5)
-    times = {f"{network(name, count)} dense (torch)": waterfall(model, x, rounds)}
-    for result, each in zip(results, made.values(), strict=True):
         times[result.label] = waterfall(each.graph, x, rounds)
+        results.append(result)
+    say("\n" + "\n".join(lines(results)))
     say("\n" + "\n".join(report.aligned(waterfall_rows(times))))
     return results
 
