@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
-from secateur.planning import stopwatch
+from secateur.planning import heap, stopwatch
 from secateur.planning.fuse import _check
 from secateur.planning.fuse._base import Match, Miss, Rewrite
 from secateur.planning.fuse._capture import Captured
@@ -61,6 +61,8 @@ class Work:
         if reason is not None:
             module.graph = before
             self.report.undo(rewrite.name, f"taken back: {reason}")
+        del values
+        heap.give_back()
 
     def _tried(self, name: str, match: Match, values: dict[Node, Tensor]) -> Entry:
         graph = self.captured.module.graph
