@@ -9,7 +9,7 @@ demo: build
 	$(BIN)/python -m secateur.demo --pattern $(PATTERN)
 
 test: build
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/requirements.stamp
 	$(BIN)/ruff check .
@@ -34,11 +34,11 @@ asan: .venv/requirements.stamp
 	$(BIN)/cmake --build build/asan
 	LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 OMP_NUM_THREADS=1 PYTHONPATH=python \
-	SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so $(BIN)/python -m pytest -q -n 2 tests/kernels tests/ops/test_errors.py
+	SECATEUR_EXTENSION=$(CURDIR)/build/asan/_C.so $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/kernels tests/ops/test_errors.py
 
 # All that can be proved of the CUDA kernels without a GPU, the long part included.
 cuda-verify: .venv/requirements.stamp
-	SECATEUR_CUDA_VERIFY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/cuda tests/triton
+	SECATEUR_CUDA_VERIFY=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal tests/cuda tests/triton
 
 # Nothing is fetched and nothing installed: the given Python's torch, the tree as it is, build/gpu.
 gpu:

@@ -110,7 +110,7 @@ def leave_only_portable_kernels_of(room: Path) -> None:
 def build(tree: Path) -> None:
     """Compile the extension of the copy, and put it beside its __init__.py."""
     target = tree.parent / "build"
-    flags = ["-DCMAKE_BUILD_TYPE=Release", f"-DPython_EXECUTABLE={sys.executable}"]
+    flags = ["-DSECATEUR_OPTIMIZE=-O1", f"-DPython_EXECUTABLE={sys.executable}"]
     for command in (
         ["cmake", "-G", "Ninja", "-S", str(tree), "-B", str(target), *flags],
         ["cmake", "--build", str(target), "--target", "_C"],
