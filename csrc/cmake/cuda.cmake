@@ -30,7 +30,20 @@ target_compile_definitions(_C_cuda PRIVATE TORCH_TARGET_VERSION=0x020a0000000000
 target_compile_options(
   _C_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-O3 -Xcompiler=-fvisibility=hidden>
                   $<$<COMPILE_LANGUAGE:CXX>:${SECATEUR_OPTIONS} -O2>)
-target_link_libraries(_C_cuda PRIVATE ${SECATEUR_TORCH_LIBRARIES})
+# torch keeps libtorch_cuda's symbols to those who ask for that library by name. Where torch has none,
+# a stand-in of that name is linked and left behind: in a process without CUDA nothing loads.
+if(torch_has_cuda)
+  set(torch_cuda ${SECATEUR_TORCH}/lib/libtorch_cuda.so)
+else()
+  set(stand_in ${CMAKE_CURRENT_BINARY_DIR}/libtorch_cuda.cpp)
+  file(CONFIGURE OUTPUT ${stand_in} CONTENT
+       "extern \"C\" __attribute__((visibility(\"default\"))) int
+        aoti_torch_get_current_cuda_stream(int, void**) { return 1; }\n")
+  add_library(torch_cuda SHARED ${stand_in})
+  set(torch_cuda torch_cuda)
+endif()
+target_link_libraries(_C_cuda PRIVATE ${SECATEUR_TORCH_LIBRARIES} ${torch_cuda})
 set_target_properties(_C_cuda PROPERTIES PREFIX "" OUTPUT_NAME "_C_cuda" SUFFIX ".so"
-                                         CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
+                                         CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON
+                                         BUILD_WITH_INSTALL_RPATH ON) # or it finds the stand-in
 install(TARGETS _C_cuda LIBRARY DESTINATION secateur)
