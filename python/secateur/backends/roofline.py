@@ -64,7 +64,7 @@ TILE = 128
 TILE_ROWS = (16, 32, 64, TILE)
 """Rows of x in a tile. In the smaller ones the sum is split, so that no multiprocessor waits."""
 
-CONV_TILES = ((128, 128), (64, 64))
+CONV_TILES = ((128, 128), (64, 128), (64, 64))
 """(Outputs, pixels) of a block's tile in our convolutions of fragments; the last is split."""
 CUDNN_TILES = ((256, 128), (128, 256), (128, 128), (64, 256), (64, 128), (64, 64))
 """Likewise of cuDNN: the tiles that CUTLASS has; which of them cuDNN takes, it does not tell. It is
