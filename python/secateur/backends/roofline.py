@@ -251,8 +251,12 @@ def expanded_nm(work: Work, gpu: Gpu, bits: int = 2) -> float:
 
 
 def semi_convolution(work: Work, gpu: Gpu) -> float:
-    """Return the seconds of a 2:4 convolution as a product in tiles of an image."""
-    bytes_s = memory(gpu, semi_bytes(work), work, DECODE_MEMORY)
+    """Return the seconds of a 2:4 convolution as a product in tiles of an image.
+
+    The weight's bytes take as long as in decode, for its two streams; x and y as long as cuDNN's.
+    """
+    weight_s = semi_bytes(work) / (gpu.bandwidth * 1e9 * DECODE_MEMORY)
+    bytes_s = weight_s + memory(gpu, 0.0, work, DENSE_MEMORY)
     share = 2 * CONV_MATH * by_major(LEGACY_MATH, gpu)
     position = work.item / 2 + 0.125
     return max(bytes_s, _in_tiles(work, gpu, CONV_TILES, share, position)) + launches()
