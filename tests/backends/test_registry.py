@@ -111,6 +111,14 @@ def test_the_model_of_a_convolution_sees_its_image_groups_and_pixels() -> None:
         assert predict(split.work, on) < predict(whole.work, on)
 
 
+@pytest.mark.parametrize("name", ["L4", "L40S"])
+def test_a_convolution_that_waits_for_its_images_is_as_fast_as_cudnn(name: str) -> None:
+    on, work = gpu(name), convolution(128, 64, 56, 64, padding=(1, 1, 1, 1)).work
+    assert work.moved > 1000 * roofline.semi_bytes(work)
+    ours, dense = roofline.semi_convolution(work, on), roofline.cudnn(work, on)
+    assert ours == pytest.approx(dense, rel=0.01)
+
+
 def test_small_layers_stay_dense() -> None:
     assert picked("semi_frag", Problem(1, 256, 256, 0.5), gpu("H100")).name == "cublas"
 

@@ -32,7 +32,7 @@ def test_every_kernel_is_exact_wherever_the_candidate_runs(
     bound: Bound, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [kernel.name for kernel in _library.of_op("nm_conv2d", "fragment24")]
-    assert len(names) >= 2
+    assert len(names) >= 3
     for name in names:
         monkeypatch.setattr(_library, "named_of_op", lambda *_, only=name: only)
         bound.ran.clear()
@@ -57,13 +57,27 @@ def test_an_image_that_lies_right_is_not_copied() -> None:
 
 def test_the_kernel_for_many_pixels_has_the_larger_tile(bound: Bound) -> None:
     half = torch.float16
-    few, many = (
+    few, flat, many = (
         _library.named_of_op("nm_conv2d", "fragment24", half, size, CPU).split(",")[0]
-        for size in ((49, 512), (100352, 256))
+        for size in ((49, 512), (100352, 64), (100352, 256))
     )
-    assert (few, many) == ("nm_conv2d_sm80_frag_64x64", "nm_conv2d_sm80_frag_128x128")
+    assert few == "nm_conv2d_sm80_frag_64x64"
+    assert flat == "nm_conv2d_sm80_frag_64x128"
+    assert many == "nm_conv2d_sm80_frag_128x128"
     tiles = {kernel.tile[:2] for kernel in _library.of_op("nm_conv2d", "fragment24")}
     assert tiles == set(roofline.CONV_TILES)  # the model's are the library's
+
+
+@pytest.mark.parametrize("gpu", gpus.KNOWN, ids=lambda gpu: gpu.name)
+def test_few_outputs_of_many_pixels_get_a_flat_tile(bound: Bound, gpu: gpus.Gpu) -> None:
+    kernels = _library.of_op("nm_conv2d", "fragment24")
+    image = 56 * 56
+    for batch in (32, 128, 1024):
+        for out in (40, 64):
+            order = _library.in_order(kernels, "f16", (batch * image, out), gpu)
+            assert order[0].tile[:2] == (64, 128)
+    for out in (64, 128, 256):
+        assert _library.in_order(kernels, "f16", (49, out), gpu)[0].tile[:2] == (64, 64)
 
 
 @pytest.mark.parametrize("case", ["3x3", "padding of one side", "groups of whole tiles"])

@@ -84,22 +84,25 @@ def test_no_order_of_threads_and_blocks_races(emulator: Emulator, seed: int) -> 
 
 
 @pytest.mark.parametrize("channels", [64, 24])
-def test_an_image_is_read_tap_by_tap_and_a_weight_once(emulator: Emulator, channels: int) -> None:
-    case = Case((1, channels, 8, 8), 64, split=1)  # 64 pixels of y: one tile
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_is_read_tap_by_tap_and_a_weight_once(
+    emulator: Emulator, name: str, channels: int
+) -> None:
+    case = Case((1, channels, 8, 8), 64, split=1)  # 64 pixels of y: one tile, or half of one
     given = tensors(case, torch.float16, seed=8)
-    _, outcome = launch(emulator, SMALL, case, given, Run(counted=("x", "values", "meta")))
+    _, outcome = launch(emulator, name, case, given, Run(counted=("x", "values", "meta")))
     outcome.clean()
-    for name in ("values", "meta"):
-        assert outcome.reads[name].unique().tolist() == [1]
+    for tensor in ("values", "meta"):
+        assert outcome.reads[tensor].unique().tolist() == [1]
     # A pixel is read for each tap that sees it: 9 times, at an edge 6 and in a corner 4 times.
     # Where a warp's copies are of several taps, some of them meet in one pixel.
     line = torch.tensor([2] + 6 * [3] + [2], dtype=torch.int32)
     seen = (line[:, None] * line)[:, :, None].expand(8, 8, 2 * channels).reshape(-1)
     reads = outcome.reads["x"]
     assert torch.equal(reads, seen) if channels % 64 == 0 else bool((reads <= seen).all())
-    for name in ("x", "values", "meta") if channels % 64 == 0 else ("values", "meta"):
-        buffer = outcome.buffers[name]
-        assert buffer["read_bytes"] == 32 * buffer["read_sectors"], name
+    for tensor in ("x", "values", "meta") if channels % 64 == 0 else ("values", "meta"):
+        buffer = outcome.buffers[tensor]
+        assert buffer["read_bytes"] == 32 * buffer["read_sectors"], tensor
     assert outcome.buffers["y"]["written_bytes"] == 64 * 64 * 2
     count = outcome.counters
     for words in ("ldmatrix_wavefronts", "ldgsts_wavefronts", "lds_wavefronts", "store_sectors"):

@@ -64,7 +64,7 @@ TILE = 128
 TILE_ROWS = (16, 32, 64, TILE)
 """Rows of x in a tile. In the smaller ones the sum is split, so that no multiprocessor waits."""
 
-CONV_TILES = ((128, 128), (64, 64))
+CONV_TILES = ((128, 128), (64, 128), (64, 64))
 """(Outputs, pixels) of a block's tile in our convolutions of fragments; the last is split."""
 CUDNN_TILES = ((256, 128), (128, 256), (128, 128), (64, 256), (64, 128), (64, 64))
 """Likewise of cuDNN: the tiles that CUTLASS has; which of them cuDNN takes, it does not tell. It is
@@ -251,8 +251,12 @@ def expanded_nm(work: Work, gpu: Gpu, bits: int = 2) -> float:
 
 
 def semi_convolution(work: Work, gpu: Gpu) -> float:
-    """Return the seconds of a 2:4 convolution as a product in tiles of an image."""
-    bytes_s = memory(gpu, semi_bytes(work), work, DECODE_MEMORY)
+    """Return the seconds of a 2:4 convolution as a product in tiles of an image.
+
+    The weight's bytes take as long as in decode, for its two streams; x and y as long as cuDNN's.
+    """
+    weight_s = semi_bytes(work) / (gpu.bandwidth * 1e9 * DECODE_MEMORY)
+    bytes_s = weight_s + memory(gpu, 0.0, work, DENSE_MEMORY)
     share = 2 * CONV_MATH * by_major(LEGACY_MATH, gpu)
     position = work.item / 2 + 0.125
     return max(bytes_s, _in_tiles(work, gpu, CONV_TILES, share, position)) + launches()
