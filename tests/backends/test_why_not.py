@@ -80,7 +80,7 @@ def test_kernels_are_named_in_the_order_in_which_they_suit() -> None:
     )
     table = _library.parsed(text)
 
-    def order(rows: int, out: int, type: str = "f16") -> list[str]:
+    def order(rows: int, out: int, type: torch.dtype = torch.float16) -> list[str]:
         found = _library.in_order(table, type, (rows, out), gpu)
         return [kernel.name.removeprefix("nm_linear_") for kernel in found]
 
@@ -90,5 +90,5 @@ def test_kernels_are_named_in_the_order_in_which_they_suit() -> None:
     assert order(8192, 8192)[0] == "sm80_128x128"
     for rows in (1, 64, 8192):
         assert order(rows, 4096)[-1] == "sm80_anywhere"  # it takes what others refuse
-        assert order(rows, 4096, "i8") == ["sm80_s8_64x64"]
+        assert order(rows, 4096, torch.int8) == ["sm80_s8_64x64"]
     assert len(order(1, 64)) == 5

@@ -83,15 +83,15 @@ def test_many_rows_get_the_weight_written_out(bound: Bound, name: str, dtype: to
 
 @pytest.mark.parametrize("gpu", ["A100-SXM4-80GB", "RTX 4090", "H100"])
 @pytest.mark.parametrize("layout", ["torch24", "fragment24"])
-@pytest.mark.parametrize("kind", ["f16", "i8"])
+@pytest.mark.parametrize(("kind", "dtype"), [("f16", torch.float16), ("i8", torch.int8)])
 def test_many_rows_get_large_tiles_and_few_get_small_ones(
-    bound: Bound, gpu: str, layout: str, kind: str
+    bound: Bound, gpu: str, layout: str, kind: str, dtype: torch.dtype
 ) -> None:
     found = gpus.known(gpu)
     assert found is not None
     kernels = _library.family(layout, "")
     orders = [
-        _library.in_order(kernels, kind, (rows, 4096), found) for rows in (1, 16, 32, 4096, 16384)
+        _library.in_order(kernels, dtype, (rows, 4096), found) for rows in (1, 16, 32, 4096, 16384)
     ]
     rows = [order[0].tile[1] for order in orders]
     assert rows == sorted(rows)

@@ -13,7 +13,7 @@ from secateur import ops
 from secateur.backends import gpus, roofline
 from secateur.backends.candidates import CANDIDATES
 from secateur.backends.convolution import Convolution
-from secateur.backends.cuda import _library
+from secateur.backends.cuda import _library, semi_frag_conv2d
 from secateur.nn import SparseConv2d
 from secateur.ops import _cuda
 from tests.support import gpu_conv as checks
@@ -34,7 +34,7 @@ def test_every_kernel_is_exact_wherever_the_candidate_runs(
     names = [kernel.name for kernel in _library.of_op("nm_conv2d", "fragment24")]
     assert len(names) >= 3
     for name in names:
-        monkeypatch.setattr(_library, "named_of_op", lambda *_, only=name: only)
+        monkeypatch.setattr(semi_frag_conv2d, "named", lambda *_, only=name: only)
         bound.ran.clear()
         count = checks.exact(OURS, A100, CPU, dtype)
         assert bound.ran == [name] * count
@@ -55,29 +55,35 @@ def test_an_image_that_lies_right_is_not_copied() -> None:
         assert torch.equal(pixels(view), view.permute(0, 2, 3, 1))
 
 
-def test_the_kernel_for_many_pixels_has_the_larger_tile(bound: Bound) -> None:
-    half = torch.float16
-    few, flat, many = (
-        _library.named_of_op("nm_conv2d", "fragment24", half, size, CPU).split(",")[0]
-        for size in ((49, 512), (100352, 64), (100352, 256))
-    )
-    assert few == "nm_conv2d_sm80_frag_64x64"
-    assert flat == "nm_conv2d_sm80_frag_64x128"
-    assert many == "nm_conv2d_sm80_frag_128x128"
-    tiles = {kernel.tile[:2] for kernel in _library.of_op("nm_conv2d", "fragment24")}
-    assert tiles == set(roofline.CONV_TILES)  # the model's are the library's
+def order(work: roofline.Work, gpu: gpus.Gpu) -> list[tuple[int, ...]]:
+    """The tiles that a GPU's kernels have, the first one's first."""
+    return [k.tile[:2] for k in semi_frag_conv2d.in_order(torch.float16, work, gpu)]
 
 
-@pytest.mark.parametrize("gpu", gpus.KNOWN, ids=lambda gpu: gpu.name)
-def test_few_outputs_of_many_pixels_get_a_flat_tile(bound: Bound, gpu: gpus.Gpu) -> None:
+@pytest.mark.usefixtures("bound")
+def test_the_models_tiles_are_the_librarys() -> None:
     kernels = _library.of_op("nm_conv2d", "fragment24")
-    image = 56 * 56
-    for batch in (32, 128, 1024):
-        for out in (40, 64):
-            order = _library.in_order(kernels, "f16", (batch * image, out), gpu)
-            assert order[0].tile[:2] == (64, 128)
-    for out in (64, 128, 256):
-        assert _library.in_order(kernels, "f16", (49, out), gpu)[0].tile[:2] == (64, 64)
+    assert {kernel.tile[:2] for kernel in kernels} == set(roofline.CONV_TILES)
+
+
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize("gpu", gpus.KNOWN, ids=lambda gpu: gpu.name)
+@pytest.mark.parametrize(("out", "side", "columns"), [(64, 56, 576), (256, 14, 2304), (40, 7, 64)])
+def test_the_kernel_that_runs_is_the_one_that_is_predicted(
+    gpu: gpus.Gpu, out: int, side: int, columns: int
+) -> None:
+    for batch in (1, 32, 128):
+        work = roofline.Work(batch * side * side, out, columns, 0.5)
+        times = [roofline.semi_convolution_tile(work, gpu, tile) for tile in order(work, gpu)]
+        assert times == sorted(times)
+        assert len(times) == len(roofline.CONV_TILES)
+
+
+@pytest.mark.usefixtures("bound")
+def test_few_pixels_get_a_small_tile_and_few_outputs_a_flat_one() -> None:
+    assert order(roofline.Work(49, 512, 4608, 0.5), A100)[0] == (64, 64)
+    assert order(roofline.Work(32 * 56 * 56, 64, 576, 0.5), A100)[0] == (64, 128)
+    assert order(roofline.Work(32 * 56 * 56, 256, 576, 0.5), A100)[0] == (128, 128)
 
 
 @pytest.mark.parametrize("case", ["3x3", "padding of one side", "groups of whole tiles"])
@@ -137,7 +143,7 @@ WITHIN: dict[str, dict[str, Any]] = {
     "plain": {},
     "the widest kernel": {"kernel_size": (15, 15)},
     "many images": {"image": (2**14, 8, 150, 150)},
-    "a tall image": {"image": (1, 8, 2**19, 8)},
+    "a tall image": {"image": (1, 8, 2**19 - 1, 8)},
     "groups": {"image": (1, 64, 8, 8), "groups": 2},
 }
 BEYOND: dict[str, dict[str, Any]] = {

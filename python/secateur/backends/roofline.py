@@ -251,48 +251,62 @@ def expanded_nm(work: Work, gpu: Gpu, bits: int = 2) -> float:
 
 
 def semi_convolution(work: Work, gpu: Gpu) -> float:
-    """Return the seconds of a 2:4 convolution as a product in tiles of an image.
+    """Return the seconds of a 2:4 convolution as a product in tiles of an image, the best of them.
 
     The weight's bytes take as long as in decode, for its two streams; x and y as long as cuDNN's.
     """
     weight_s = semi_bytes(work) / (gpu.bandwidth * 1e9 * DECODE_MEMORY)
     bytes_s = weight_s + memory(gpu, 0.0, work, DENSE_MEMORY)
+    return max(bytes_s, min(semi_convolution_tile(work, gpu, t) for t in CONV_TILES)) + launches()
+
+
+def semi_convolution_tile(work: Work, gpu: Gpu, tile: tuple[int, int]) -> float:
+    """Return the seconds that multiplications and reads from L2 take in one of `CONV_TILES`."""
     share = 2 * CONV_MATH * by_major(LEGACY_MATH, gpu)
     position = work.item / 2 + 0.125
-    return max(bytes_s, _in_tiles(work, gpu, CONV_TILES, share, position)) + launches()
+    return _in_tile(work, gpu, tile, share, position=position, splits=tile == CONV_TILES[-1])
 
 
 def cudnn(work: Work, gpu: Gpu) -> float:
     """Return the seconds of cuDNN's convolution of images that lie channels_last."""
     bytes_s = memory(gpu, work.weights * max(work.item, 2), work, DENSE_MEMORY)
-    return max(bytes_s, _in_tiles(work, gpu, CUDNN_TILES, DENSE_MATH, None)) + launches()
+    tiles = (
+        _in_tile(work, gpu, tile, DENSE_MATH, position=None, splits=tile == CUDNN_TILES[-1])
+        for tile in CUDNN_TILES
+    )
+    return max(bytes_s, min(tiles)) + launches()
 
 
-def _in_tiles(
-    work: Work, gpu: Gpu, tiles: tuple[tuple[int, int], ...], share: float, position: float | None
+def _in_tile(
+    work: Work,
+    gpu: Gpu,
+    tile: tuple[int, int],
+    share: float,
+    *,
+    position: float | None,
+    splits: bool,
 ) -> float:
-    """Return the seconds of a convolution's multiplications and reads from L2, in its best tile.
+    """Return the seconds of a convolution's multiplications and reads from L2.
 
     Args:
         work: a convolution.
         gpu: that runs it.
-        tiles: to choose from.
+        tile: outputs and pixels of a block.
         share: of the dense peak.
         position: bytes of a position of the weight, as L2 gives them; None: that never limits.
+        splits: whether sums are cut in parts where there are few blocks.
     """
+    high, wide = tile
     out, steps = -(-work.out_features // work.groups), -(-work.in_features // CONV_STEP)
     flops_s, bytes_s = gpu.peak * 1e12 * share / gpu.sms, L2_BYTES * gpu.clock * 1e9
     wanted, least, most = CONV_SPLIT
-    best = math.inf
-    for high, wide in tiles:
-        blocks = work.groups * -(-out // high) * -(-work.rows // wide)
-        splits = (high, wide) == tiles[-1] and work.groups == 1 and blocks > 0
-        parts = max(1, min(wanted // blocks, steps // least, most)) if splits else 1
-        read = 0.0 if position is None else wide * max(work.item, 2) + high * position
-        step_s = CONV_STEP * max(2 * high * wide / flops_s, read / bytes_s)
-        waves = -(-blocks * parts // gpu.sms)
-        best = min(best, waves * -(-steps // parts) * step_s)
-    return best
+    blocks = work.groups * -(-out // high) * -(-work.rows // wide)
+    splits = splits and work.groups == 1 and blocks > 0
+    parts = max(1, min(wanted // blocks, steps // least, most)) if splits else 1
+    read = 0.0 if position is None else wide * max(work.item, 2) + high * position
+    step_s = CONV_STEP * max(2 * high * wide / flops_s, read / bytes_s)
+    waves = -(-blocks * parts // gpu.sms)
+    return waves * -(-steps // parts) * step_s
 
 
 def interpolate(points: tuple[tuple[float, float], ...], at: float) -> float:

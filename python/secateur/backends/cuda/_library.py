@@ -157,25 +157,31 @@ def family(layout: str, words: str) -> tuple[Kernel, ...]:
     return tuple(kernel for kernel in found if "decode" not in kernel.name)
 
 
+def able(kernels: Iterable[Kernel], type: torch.dtype, gpu: Gpu) -> list[Kernel]:
+    """Return the kernels that a GPU runs on x of a type."""
+    word = {torch.float16: "f16", torch.bfloat16: "bf16", torch.int8: "i8"}[type]
+    return [k for k in kernels if k.capability <= gpu.capability and word in k.types]
+
+
 def in_order(
-    kernels: Iterable[Kernel], type: str, size: tuple[int, int], gpu: Gpu
-) -> tuple[Kernel, ...]:
+    kernels: Iterable[Kernel], type: torch.dtype, size: tuple[int, int], gpu: Gpu
+) -> list[Kernel]:
     """Return the kernels that a GPU runs on x of a type, those that suit the size first.
 
     Args:
-        kernels: of one family.
-        type: of x, as the table has it: "f16", "bf16", "i8".
+        kernels: of one family of linear layers.
+        type: of x.
         size: rows of x and outputs.
         gpu: that runs them.
     """
-    able = [k for k in kernels if k.capability <= gpu.capability and type in k.types]
-    return tuple(sorted(able, key=functools.partial(_unfit, size, gpu)))
+    return sorted(able(kernels, type, gpu), key=functools.partial(_unfit, size, gpu))
 
 
 def _unfit(size: tuple[int, int], gpu: Gpu, kernel: Kernel) -> tuple[int, float, str]:
     """Return what grows with how badly a kernel's tile suits a size; slow and plain ones are last.
 
-    The one place that orders kernels of a family. In how many parts a sum is cut is the kernel's.
+    The one place that orders kernels of linear layers. In how many parts a sum is cut, each kernel
+    decides.
 
     Tiles that hang over the edge, or leave multiprocessors of the last wave idle, work for nothing;
     small tiles read more for each multiplication.
@@ -194,23 +200,13 @@ def named(
     layout: str, words: str, type: torch.dtype, size: tuple[int, int], device: torch.device
 ) -> str:
     """Return the kernels for a call, names parted by commas, best first; see `in_order`."""
-    return _names(family(layout, words), type, size, device)
+    chosen = in_order(family(layout, words), type, size, gpus.of(device.index or 0))
+    return names(chosen)
 
 
-@functools.lru_cache(maxsize=4096)
-def named_of_op(
-    op: str, layout: str, type: torch.dtype, size: tuple[int, int], device: torch.device
-) -> str:
-    """Return the kernels for a call of an op that is no linear layer, likewise."""
-    return _names(of_op(op, layout), type, size, device)
-
-
-def _names(
-    kernels: Iterable[Kernel], type: torch.dtype, size: tuple[int, int], device: torch.device
-) -> str:
-    word = {torch.float16: "f16", torch.bfloat16: "bf16", torch.int8: "i8"}[type]
-    chosen = in_order(kernels, word, size, gpus.of(device.index or 0))
-    return ",".join(kernel.name for kernel in chosen)
+def names(kernels: Iterable[Kernel]) -> str:
+    """Return the names of kernels as the library's ops take them, parted by commas."""
+    return ",".join(kernel.name for kernel in kernels)
 
 
 @functools.cache

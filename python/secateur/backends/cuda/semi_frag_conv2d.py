@@ -7,12 +7,14 @@ import functools
 import torch
 from torch import Tensor
 
-from secateur.backends import roofline
+from secateur.backends import gpus, roofline
 from secateur.backends.beside import beside
 from secateur.backends.candidates import HALVES, Candidate, Operands, Problem, add
 from secateur.backends.cuda import _library
+from secateur.backends.cuda._library import Kernel
 from secateur.backends.cuda._semi import aligned
 from secateur.backends.gpus import Gpu
+from secateur.backends.roofline import Work
 from secateur.formats.header import HEADER_BYTES
 from secateur.formats.semi_frag import SEMI_FRAG
 
@@ -67,10 +69,10 @@ def run(call: Operands) -> Tensor:
     conv = call.convolution
     assert conv is not None
     out, groups = call.out_features, conv.groups
-    size = (conv.rows * groups, out // groups)
+    work = Problem.of_convolution(conv, out, 0.5, values=call.values.dtype).work
     residual = None if call.residual is None else call.residual.movedim(1, -1).contiguous()
     y: Tensor = torch.ops.secateur.cuda_nm_conv2d(
-        _library.named_of_op(_OP, _LAYOUT, call.x.dtype, size, call.x.device),
+        named(call.x.dtype, work, call.x.device),
         pixels(call.x),
         call.values,
         call.index,
@@ -89,6 +91,22 @@ def run(call: Operands) -> Tensor:
         call.residual_first,
     )
     return y.movedim(-1, 1)
+
+
+def in_order(type: torch.dtype, work: Work, gpu: Gpu) -> list[Kernel]:
+    """Return the kernels that a GPU runs on x of a type, the fastest by the model first."""
+
+    def cost(kernel: Kernel) -> tuple[float, int]:
+        high, wide, _ = kernel.tile
+        return roofline.semi_convolution_tile(work, gpu, (high, wide)), -high * wide
+
+    return sorted(_library.able(_library.of_op(_OP, _LAYOUT), type, gpu), key=cost)
+
+
+@functools.lru_cache(maxsize=4096)
+def named(type: torch.dtype, work: Work, device: torch.device) -> str:
+    """Return the names of the kernels for a call, see `in_order`."""
+    return _library.names(in_order(type, work, gpus.of(device.index or 0)))
 
 
 def pixels(x: Tensor) -> Tensor:
