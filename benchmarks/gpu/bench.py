@@ -8,6 +8,7 @@ than that. Data are random normal numbers: zeros would run faster.
 from __future__ import annotations
 
 import argparse
+import functools
 import platform
 import sys
 import time
@@ -26,13 +27,14 @@ from secateur.backends.candidates import DENSE, Candidate, Operands, candidates
 from secateur.backends.gpus import Gpu
 from secateur.backends.vendor import cublas, cudnn
 from secateur.backends.verdicts import Verdicts
-from secateur.formats import FORMATS
+from secateur.formats import FORMATS, Packed
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 GRAPH_BELOW_S = 20e-6
 L2_BYTES = 128 * 2**20  # more than any of them has
 REPLAYS = 20
 FEW_COPIES, MOST_COPIES = 4, 64
+WEIGHTS = 16  # kept packed: more than the formats and densities of one layer
 MOST_COMPARED = 64  # rows of x, or images
 
 
@@ -105,17 +107,12 @@ def measured(case: Case, gpu: Gpu, device: torch.device) -> list[Line]:
 
 def made(case: Case, device: torch.device) -> Operands:
     """Return random operands of a case, the weight packed."""
-    p = case.problem
-    gen = torch.Generator(device).manual_seed(0)
-    shape = (p.out_features, p.in_features)
-    weight = torch.randn(shape, generator=gen, device=device).to(p.dtype)
-    mask = _mask(case, gen, device)
-    packed = FORMATS.get(case.format).pack(weight, mask)
-    conv = p.convolution
+    p, conv = case.problem, case.problem.convolution
+    dense, packed = _weight(replace(case, problem=replace(p, rows=0, convolution=None)), device)
+    gen = torch.Generator(device).manual_seed(1)
     size = (p.rows, p.in_features) if conv is None else conv.image
     x = torch.randn(size, generator=gen, device=device).to(p.dtype)
     bias = torch.randn(p.out_features, generator=gen, device=device).to(p.dtype)
-    dense = weight.masked_fill(~mask, 0)
     if conv is not None:
         x = x.contiguous(memory_format=torch.channels_last)
         taps = (p.out_features, *conv.kernel_size, conv.image[1] // conv.groups)
@@ -132,6 +129,20 @@ def made(case: Case, device: torch.device) -> Operands:
         act="none",
         convolution=conv,
     )
+
+
+@functools.lru_cache(maxsize=WEIGHTS)
+def _weight(case: Case, device: torch.device) -> tuple[Tensor, Packed]:
+    """Return the random weight of cases that differ in x alone, dense and packed.
+
+    Most formats are packed by the CPU: at every case anew, that would take the time of measuring.
+    """
+    p = case.problem
+    gen = torch.Generator(device).manual_seed(0)
+    shape = (p.out_features, p.in_features)
+    mask = _mask(case, gen, device)
+    dense = torch.randn(shape, generator=gen, device=device).to(p.dtype).masked_fill_(~mask, 0)
+    return dense, FORMATS.get(case.format).pack(dense, mask)
 
 
 def _mask(case: Case, gen: torch.Generator, device: torch.device) -> Tensor:
