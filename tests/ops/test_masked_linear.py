@@ -231,9 +231,9 @@ def test_peak_memory_is_one_weight_beside_the_gradient() -> None:
     )
     part = 2**18 * weight.element_size()  # masked at a time, see ops/masked_linear.py
     small = 2**18  # bytes of y, x and their gradients, with room
-    with profile(profile_memory=True) as forward:
+    with profile(profile_memory=True, acc_events=True) as forward:
         y = ops.masked_linear(x, weight, mask, bias)
-    with profile(profile_memory=True) as backward:
+    with profile(profile_memory=True, acc_events=True) as backward:
         y.sum().backward()
     assert weight.nbytes <= most(allocations(forward)) <= weight.nbytes + part + small
     assert weight.nbytes <= most(allocations(backward)) <= weight.nbytes + part + small
@@ -244,7 +244,7 @@ def test_peak_memory_is_one_weight_beside_the_gradient() -> None:
 def test_the_masked_weight_is_not_kept_where_x_wants_no_gradient() -> None:
     x, weight, mask, _ = case(4, out=2048, in_=1024)
     weight.requires_grad_()
-    with profile(profile_memory=True) as traced:
+    with profile(profile_memory=True, acc_events=True) as traced:
         y = ops.masked_linear(x, weight, mask)
     assert y.requires_grad
     assert sum(allocations(traced)) < weight.nbytes // 8

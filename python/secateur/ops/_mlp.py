@@ -130,7 +130,8 @@ class MlpOp:
         call = MlpCall(*tensors, **options)
         learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         # A kernel sees neither of these: it would add the residual in the wrong places.
-        if call.residual is not None or not {call.act, call.act_out} <= ACTIVATIONS.keys():
+        known = call.act in ACTIVATIONS and call.act_out in ACTIVATIONS
+        if call.residual is not None or not known:
             self._check(call, None, None)
         return self._run(self._train if learns else self._infer, tensors, options)
 

@@ -63,7 +63,7 @@ def whole_numbers(model: nn.Module) -> None:
             if tensor.is_floating_point():
                 tensor.copy_(torch.randint(-1, 2, tensor.shape))
         if isinstance(module, nn.BatchNorm2d):
-            module.eps = 0.0
+            module.eps = 2.0**-100  # adds nothing, and torch 2.11 wants some
             assert module.running_var is not None
             module.running_var.fill_(1)
             module.weight.copy_(torch.randint(1, 3, module.weight.shape))
