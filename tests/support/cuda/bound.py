@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from secateur.backends import gpus
-from secateur.backends.cuda import _library
+from secateur.backends.cuda import _library, int8
 from tests.support.cuda import structs
 from tests.support.cuda.emulator import Emulator, poisoned
 
@@ -193,6 +193,7 @@ def installed(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[B
     monkeypatch.setattr(_library, "kernels", lambda: table)
     monkeypatch.setattr(_library, "why_not", lambda: "")
     monkeypatch.setattr(gpus, "of", lambda _: gpus.KNOWN[0])
+    monkeypatch.setattr(int8, "DEVICE", "cpu")
     caches = (_library.family, _library.of_op, _library.named, _library.named_of_op)
     for cached in caches:
         cached.cache_clear()
