@@ -2,72 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
 import secateur as sc
+from benchmarks.gpu import int8 as bench
+from secateur.backends import clock, cuda
 from secateur.backends.cuda import _library, int8
 from secateur.backends.cuda._library import Kernel
-from secateur.formats import FORMATS
-from secateur.formats.base import Packed
+from secateur.formats import FORMATS, Packed
 from tests.support import data, judge, truth
 from tests.support.cuda.bound import Bound
+from tests.support.whole import whole
 
 SHAPES = [(1, 64, 128), (9, 33, 80), (17, 130, 272)]  # rows, out, in: on tiles, and off them
 EXACT = ("none", "relu", "relu6")
-
-
-@dataclass(frozen=True)
-class Made:
-    """Whole numbers of int8, their scales powers of two, and all that a call can have."""
-
-    weight: Tensor
-    mask: Tensor
-    packed: Packed
-    x: Tensor
-    x_scale: Tensor | None
-    scale: Tensor
-    bias: Tensor | None = None
-    residual: Tensor | None = None
-    act: str = "none"
-
-    @property
-    def call(self) -> tuple[object, ...]:
-        """The arguments of `product`."""
-        return (*(self.x, self.x_scale, self.packed), *self.rest)
-
-    @property
-    def rest(self) -> tuple[object, ...]:
-        return self.scale, self.bias, self.residual, self.act
-
-    def truth(self) -> truth.Truth:
-        of_row = torch.ones(len(self.x)) if self.x_scale is None else self.x_scale
-        x, weight = of_row[:, None].double() * self.x, self.scale[:, None].double() * self.weight
-        return truth.linear(x, weight, self.mask, self.bias, self.residual, self.act)
-
-
-def made(shape: tuple[int, int, int], *, fused: bool = False, act: str = "none") -> Made:
-    rows, out, in_ = shape
-    gen = data.generator(sum(shape))
-    mask = torch.zeros(out, in_, dtype=torch.bool)
-    mask[:, : in_ // 4 * 4] = data.nm_mask(out, in_ // 4 * 4, 2, 4, gen)
-    weight = data.integers((out, in_), gen, torch.int8)
-    weight[0, :4], mask[0, :4] = -128, torch.tensor([True, True, False, False])[:in_]
-    x = data.integers((rows, in_), gen, torch.int8)
-    x[:1, :2] = -128
-    powers = torch.tensor([0.25, 0.5, 1.0, 2.0])
-    pick = torch.randint(4, (rows + out,), generator=gen)
-    found = Made(
-        *(weight, mask, FORMATS.get("semi8").pack(weight, mask)),
-        *(x, powers[pick[:rows]] if fused else None, powers[pick[rows:]]),
-    )
-    if not fused:
-        return found
-    bias, residual = data.integers((out,), gen), data.integers((rows, out), gen)
-    return replace(found, bias=bias, residual=residual, act=act)
 
 
 def family() -> list[Kernel]:
@@ -81,7 +32,7 @@ def test_a_packed_weight_reaches_every_kernel_rightly(
     for kernel in family():
         monkeypatch.setattr(_library, "named", lambda *_, only=kernel.name: only)
         for shape in SHAPES:
-            one = made(shape, fused=shape[0] > 1, act="relu")
+            one = whole(shape, fused=shape[0] > 1, act="relu")
             y = int8.product(*one.call)
             judge.exact_truth(y, one.truth())
             judge.exact(y, int8.defined(*one.call))
@@ -90,7 +41,7 @@ def test_a_packed_weight_reaches_every_kernel_rightly(
 
 @pytest.mark.parametrize("act", judge.ACTIVATIONS)
 def test_every_activation(bound: Bound, act: str) -> None:
-    one = made((9, 40, 144), fused=True, act=act)
+    one = whole((9, 40, 144), fused=True, act=act)
     y = int8.product(*one.call)
     assert len(bound.ran) == 1
     judge.within_bound(y, one.truth())
@@ -100,17 +51,17 @@ def test_every_activation(bound: Bound, act: str) -> None:
 
 
 def test_each_argument_that_may_be_left_out(bound: Bound) -> None:
-    one = made((5, 40, 128), fused=True)
+    one = whole((5, 40, 128), fused=True)
     for name in ("x_scale", "bias", "residual"):
         less = replace(one, **{name: None})
         judge.exact_truth(int8.product(*less.call), less.truth())
-    bare = made((5, 40, 128))
+    bare = whole((5, 40, 128))
     judge.exact_truth(int8.product(bare.x, None, bare.packed, bare.scale), bare.truth())
     assert len(bound.ran) == 4
 
 
 def test_sums_beyond_what_floats_count_are_those_of_int32(bound: Bound) -> None:
-    one = made((3, 33, 4096))
+    one = whole((3, 33, 4096))
     weight = torch.full_like(one.weight, 127)
     x = torch.full_like(one.x, 127)
     x[:, ::7], x[1] = 1, -128
@@ -124,13 +75,13 @@ def test_sums_beyond_what_floats_count_are_those_of_int32(bound: Bound) -> None:
 
 @pytest.mark.parametrize("in_", [1, 7, 66, 129])
 def test_columns_that_end_anywhere(bound: Bound, in_: int) -> None:
-    one = made((5, 35, in_), fused=True)
+    one = whole((5, 35, in_), fused=True)
     judge.exact_truth(int8.product(*one.call), one.truth())
     assert bound.ran == ["nm_linear_sm80_s8_anywhere"]
 
 
 def test_operands_may_lie_anyhow(bound: Bound) -> None:
-    one = made((9, 40, 128), fused=True)
+    one = whole((9, 40, 128), fused=True)
     assert one.residual is not None and one.bias is not None
     wide = torch.full((9, 199), -1, dtype=torch.int8)
     wide[:, 33:161] = one.x
@@ -150,7 +101,7 @@ def test_operands_may_lie_anyhow(bound: Bound) -> None:
 
 
 def test_no_rows(bound: Bound) -> None:
-    one = made((0, 40, 128), fused=True)
+    one = whole((0, 40, 128), fused=True)
     for y in (int8.product(*one.call), int8.defined(*one.call)):
         assert y.shape == (0, 40) and y.dtype == torch.float32
     x, x_scale = int8.quantize_rows(torch.zeros(0, 128))
@@ -158,7 +109,7 @@ def test_no_rows(bound: Bound) -> None:
 
 
 def test_the_binding_takes_what_the_kernels_write(bound: Bound) -> None:
-    one = made((3, 40, 128), fused=True)
+    one = whole((3, 40, 128), fused=True)
     rest = (one.scale, one.x_scale, 40, 64, 128, "none")
     weight = (one.packed.values, one.packed.index, int8.HEADER_BYTES, None)
     assert one.residual is not None
@@ -191,3 +142,25 @@ def test_a_quantized_layer_and_a_row_that_is_no_number(bound: Bound) -> None:
     assert bool(again[odd].isnan().all())
     judge.exact(again[~odd], torch.relu(y[~odd]))
     assert len(bound.ran) == 2
+
+
+def test_wrong_bits_are_not_timed(bound: Bound, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+
+    def seconds(function, device):  # type: ignore[no-untyped-def]
+        timed.append(function())
+        return 1e-3
+
+    monkeypatch.setattr(clock, "seconds", seconds)
+    line = bench.Line("any", 64, 128, 70, 1.0, 1.0)
+    found = bench.measured(line, torch.device("cpu"))
+    assert found.measured_s == found.dense_s == 1e-3
+    assert found.torch_s is None and found.note.startswith("torch: ")  # it asks for a GPU
+    ours, sums = timed
+    assert ours.shape == (70, 64) and sums.dtype == torch.int32
+    assert bool(((ours[0] != 0) == (sums[0] != 0)).all())
+    monkeypatch.setattr(bound, "run", lambda *_: torch.zeros(70, 64))
+    assert bench.measured(line, torch.device("cpu")) == replace(line, note="WRONG")
+    monkeypatch.setattr(int8, "kernels", lambda *_: "")
+    monkeypatch.setattr(cuda, "why_not", lambda: "it was built without CUDA")
+    assert "built without CUDA" in bench.measured(line, torch.device("cpu")).note
