@@ -56,7 +56,8 @@ def quantize_rows(x: Tensor) -> tuple[Tensor, Tensor]:
         )
     numbers = x.detach().float()
     largest = numbers.abs().amax(1)
-    scale = largest / _LARGEST
+    # By a tensor: CUDA would multiply by a number's reciprocal, and round unlike the CPU.
+    scale = largest / torch.full_like(largest, _LARGEST)
     scale = torch.where(scale == 0, 1.0, scale)  # of zeros, or of numbers too small to be divided
     scale = torch.where(largest.isfinite(), scale, torch.nan)
     whole = (numbers / scale[:, None]).round().clamp(-_LARGEST, _LARGEST)
