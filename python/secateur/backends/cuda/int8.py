@@ -2,11 +2,9 @@
 
 It is no candidate of the linear op, and registers nothing: to quantize x changes the result.
 
-    x8, x_scale = quantize_rows(x)
-    y = product(x8, x_scale, packed, scale, bias)
-
-where `packed` is a "semi8" weight of int8 and `scale` what each of its outputs is multiplied by,
-as `SparseLinear.store(torch.int8)` makes them.
+    layer = sc.SparseLinear.from_dense(linear, format="semi8").store(torch.int8)
+    packed = Packed("semi8", layer.values, layer.index, layer.in_features, layer.out_features)
+    y = product(*quantize_rows(x), packed, layer.scale, layer.bias)
 """
 
 from __future__ import annotations
