@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.gpu import cases, packing, stages, table
+from benchmarks.gpu import cases, int8, packing, stages, table
 from secateur.backends import gpus
 
 
@@ -54,6 +54,7 @@ def _dry(name: str, here: bool) -> int:
     rows = [table.predicted(case, gpu) for case in cases.CASES]
     print(table.text([row for some in rows for row in some]))
     print(f"\nPacking and unpacking of 2:4:\n\n{packing.text(packing.predicted(gpu))}")
+    print(f"\nint8 x by int8 2:4:\n\n{int8.text(int8.predicted(gpu))}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Measures every candidate in every case on this machine's GPU, and packing; prints, keeps CSVs.
+"""Measures candidates in every case on this machine's GPU, packing, int8; prints, keeps CSVs.
 
 Times are medians with the L2 cache emptied before each call; below 20 us they are those of a CUDA
 graph over copies of the weight that together are larger than L2, since queueing a call takes longer
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.gpu import packing, table
+from benchmarks.gpu import int8, packing, table
 from benchmarks.gpu.cases import CASES, Case
 from benchmarks.gpu.table import Line
 from secateur.backends import clock, cuda, gpus, registry
@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     packed = [packing.measured(line, device) for line in packing.predicted(gpu)]
     print(packing.text(packed) + "\n")
     table.write(RESULTS / f"gpu-{name}-packing.csv", packed, facts(gpu), packing.RATIOS)
+    whole = [int8.measured(line, device) for line in int8.predicted(gpu)]
+    print(int8.text(whole) + "\n")
+    table.write(RESULTS / f"gpu-{name}-int8.csv", whole, facts(gpu), int8.RATIOS)
     lines: list[Line] = []
     skipped = 0
     for case in CASES:
@@ -65,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wrong = [each for each in lines if each.error is not None and not each.error <= 1]
     for each in wrong:
         print(f"WRONG: {each.candidate} in {each.layer}, {each.rows} rows: {each.error}")
-    return int(bool(wrong) or any(line.note == packing.WRONG for line in packed))
+    notes = [line.note for line in (*packed, *whole)]
+    return int(bool(wrong) or packing.WRONG in notes)
 
 
 def facts(gpu: Gpu) -> dict[str, str]:

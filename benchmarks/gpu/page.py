@@ -32,10 +32,10 @@ CLAIMS = (
 
 def gpus() -> str:
     """Return the table of GPUs."""
-    head = f"{'GPU':<16}{'sm':>4}{'SMs':>5}{'GB/s':>7}{'TFLOP/s':>9}{'GHz':>7}  source"
+    head = f"{'GPU':<16}{'sm':>4}{'SMs':>5}{'GB/s':>7}{'TFLOP/s':>9}{'int8':>6}{'GHz':>7}  source"
     rows = [
-        f"{g.name:<16}{g.capability:>4}{g.sms:>5}{g.bandwidth:>7.0f}{g.peak:>9.0f}{g.clock:>7.3f}"
-        f"  {g.source}"
+        f"{g.name:<16}{g.capability:>4}{g.sms:>5}{g.bandwidth:>7.0f}{g.peak:>9.0f}"
+        f"{g.peak * g.int8:>6.0f}{g.clock:>7.3f}  {g.source}"
         for g in KNOWN
     ]
     return "\n".join([head, *rows])
@@ -101,11 +101,22 @@ def packing() -> str:
     return "\n".join(lines)
 
 
+def int8() -> str:
+    """Return the predicted time of cuBLAS over that of our 2:4 product, both of int8."""
+    lines = [f"{'GPU':<16}" + "".join(f"{rows:>8}" for rows in ROWS)]
+    for gpu in KNOWN:
+        works = [roofline.int8_work(rows, *LARGE) for rows in ROWS]
+        ratios = [roofline.int8_dense(w, gpu) / roofline.semi_product(w, gpu) for w in works]
+        lines.append(f"{gpu.name:<16}" + "".join(f"{ratio:>8.2f}" for ratio in ratios))
+    return "\n".join(lines)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "gpus": gpus,
     "shares": shares,
     "speedups": speedups,
     "packing": packing,
+    "int8": int8,
     "convolutions": convolutions,
 }
 

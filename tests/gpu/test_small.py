@@ -7,12 +7,13 @@ import torch
 
 from secateur.backends import gpus
 from secateur.backends.candidates import CANDIDATES
-from secateur.backends.cuda import _packing
+from secateur.backends.cuda import _packing, int8
 from secateur.formats import FORMATS
 from secateur.formats._pairs import Pairs
 from tests.support import data, gpu_conv
 from tests.support import gpu as checks
 from tests.support.cuda.convolved import CASES
+from tests.support.whole import whole
 
 VENDORS = ("cublas", "cudnn", "cusparselt", "torch")
 OURS = [n for n in CANDIDATES.names() if not n.startswith(VENDORS)]
@@ -46,3 +47,11 @@ def test_a_small_weight_is_packed_and_unpacked(name: str) -> None:
     checks.judge.exact(packer.unpack(packed.values, packed.index), kept)
     packed = packer.pack_largest(kept)
     checks.judge.exact(packer.unpack(packed.values, packed.index), kept)
+
+
+@pytest.mark.parametrize("shape", [(1, 33, 80), (9, 130, 144), (5, 35, 66)])
+def test_a_small_product_of_int8_is_exact(shape: tuple[int, int, int]) -> None:
+    one = whole(shape, "cuda:0", fused=True, act="relu")
+    if not int8.kernels(one.x, shape[1]):
+        pytest.skip("the CUDA kernels are not here: see secateur.backends.cuda.why_not()")
+    checks.judge.exact_truth(int8.product(*one.call).cpu(), one.truth())

@@ -6,7 +6,7 @@ import re
 
 from benchmarks.gpu import page, stages
 from secateur.backends import cuda, registry, roofline
-from secateur.backends.cuda import _library, lanes, semi_frag, semi_frag_conv2d
+from secateur.backends.cuda import _library, int8, lanes, semi_frag, semi_frag_conv2d
 from secateur.backends.roofline import Work
 from secateur.formats.semi_frag import SEMI_FRAG
 
@@ -39,6 +39,16 @@ def test_the_prose_repeats_the_codes_numbers() -> None:
     ideal = 16 / (8 * roofline.semi_bytes(work) / work.weights)
     assert f"at most {ideal:.2f} times" in text
     assert cuda.why_not.__name__ in text
+
+
+def test_the_prose_on_int8_repeats_the_codes_numbers() -> None:
+    text = " ".join(page.PAGE.read_text().split())
+    work = roofline.int8_work(1, *page.LARGE)
+    bits = 8 * roofline.semi_bytes(work) / work.weights
+    assert f"in {bits:.0f} bits for each position instead of 8" in text
+    assert f"at most {8 / bits:.2f} times the speed" in text
+    for function in (int8.product, int8.quantize_rows):
+        assert function.__name__ in text
 
 
 def test_the_prose_on_convolutions_repeats_the_codes_numbers() -> None:

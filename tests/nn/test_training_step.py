@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 import secateur as sc
 from secateur import ops
+from secateur.backends.activations import ACTIVATIONS
 from secateur.formats import FORMATS
-from secateur.ops._call import ACTIVATIONS
 from tests.support import data, judge
 
 ACTS = list(judge.ACTIVATIONS)

@@ -24,6 +24,7 @@ class Gpu:
         peak: TFLOP/s of the tensor cores.
         clock: GHz, boost.
         source: where the figures are from.
+        int8: times `peak` that products of int8 reach: four where float32 sums halve it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Gpu:
     peak: float
     clock: float
     source: str
+    int8: float = 2.0
 
     @property
     def lanes(self) -> float:
@@ -46,15 +48,15 @@ KNOWN = (
     Gpu("A100 80GB PCIe", 80, 108, 1935, 312, 1.41, "NVIDIA A100 datasheet, 80GB PCIe"),
     Gpu("A100", 80, 108, 1555, 312, 1.41, "NVIDIA A100 datasheet, 40GB"),
     Gpu("A10", 86, 72, 600, 125, 1.695, "NVIDIA A10 datasheet"),
-    Gpu("RTX 3090", 86, 82, 936, 71, 1.695, "NVIDIA GA102 whitepaper, table 2"),
-    Gpu("RTX 4090", 89, 128, 1008, 165.2, 2.52, "NVIDIA Ada whitepaper, table 1"),
+    Gpu("RTX 3090", 86, 82, 936, 71, 1.695, "NVIDIA GA102 whitepaper, table 2", 4.0),
+    Gpu("RTX 4090", 89, 128, 1008, 165.2, 2.52, "NVIDIA Ada whitepaper, table 1", 4.0),
     Gpu("L40S", 89, 142, 864, 362, 2.52, "NVIDIA L40S datasheet"),
     Gpu("L4", 89, 58, 300, 121, 2.04, "NVIDIA L4 datasheet"),
     Gpu("H100 PCIe", 90, 114, 2000, 756, 1.755, "NVIDIA H100 datasheet, PCIe"),
     Gpu("H100", 90, 132, 3350, 989, 1.755, "NVIDIA H100 datasheet, SXM"),
     Gpu("H200", 90, 132, 4800, 989, 1.755, "NVIDIA H200 datasheet, SXM"),
     Gpu("B200", 100, 148, 7700, 2250, 1.85, "NVIDIA Blackwell datasheet, HGX B200"),
-    Gpu("RTX 5090", 120, 170, 1792, 209.5, 2.41, "NVIDIA RTX Blackwell whitepaper, table 1"),
+    Gpu("RTX 5090", 120, 170, 1792, 209.5, 2.41, "NVIDIA RTX Blackwell whitepaper, table 1", 4.0),
 )
 
 
@@ -97,4 +99,5 @@ def like(name: str, capability: int, sms: int) -> Gpu:
         nearest.peak * scale,
         nearest.clock,
         f"not in the table: guessed from {nearest.name}",
+        nearest.int8,
     )

@@ -92,6 +92,7 @@ class Work:
         item: bytes of a value.
         read: elements of x, where they are not rows x in_features: of a convolution.
         groups: of a convolution.
+        ends: bytes of an element of x, and of y; None: as of a value, two at least.
     """
 
     rows: int
@@ -101,6 +102,7 @@ class Work:
     item: int = 2
     read: int | None = None
     groups: int = 1
+    ends: tuple[int, int] | None = None
 
     @property
     def weights(self) -> int:
@@ -111,7 +113,8 @@ class Work:
     def moved(self) -> int:
         """Bytes of x and y."""
         read = self.rows * self.in_features if self.read is None else self.read
-        return (self.rows * self.out_features + read) * max(self.item, 2)
+        of_x, of_y = self.ends or (max(self.item, 2),) * 2
+        return self.rows * self.out_features * of_y + read * of_x
 
 
 def launches(count: float = 1) -> float:
@@ -126,7 +129,7 @@ def memory(gpu: Gpu, weight_bytes: float, work: Work, share: float) -> float:
 
 def math_s(gpu: Gpu, work: Work, share: float, rows: int | None = None) -> float:
     """Return the seconds of a dense product's multiplications on tensor cores."""
-    rate = gpu.peak * 1e12 * (2 if work.item == 1 else 1)
+    rate = gpu.peak * 1e12 * (gpu.int8 if work.item == 1 else 1)
     return 2.0 * work.weights * (work.rows if rows is None else rows) / (rate * share)
 
 
@@ -151,6 +154,17 @@ def semi_bytes(work: Work) -> float:
 def dense(work: Work, gpu: Gpu) -> float:
     """Return the seconds of cuBLAS."""
     bytes_s = memory(gpu, work.weights * max(work.item, 2), work, DENSE_MEMORY)
+    return max(bytes_s, math_s(gpu, work, DENSE_MATH)) + launches()
+
+
+def int8_work(rows: int, out_features: int, in_features: int) -> Work:
+    """Return the product of int8 x and an int8 2:4 weight: y is float32, of cuBLAS int32."""
+    return Work(rows, out_features, in_features, 0.5, item=1, ends=(1, 4))
+
+
+def int8_dense(work: Work, gpu: Gpu) -> float:
+    """Return the seconds of cuBLAS on int8 x and an int8 weight, which is no more than the sums."""
+    bytes_s = memory(gpu, work.weights * work.item, work, DENSE_MEMORY)
     return max(bytes_s, math_s(gpu, work, DENSE_MATH)) + launches()
 
 

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 import torch.nn.grad as dense_gradients
 from torch import Tensor
 
+from secateur.backends.activations import ACTIVATIONS
 from secateur.formats import Header
 from secateur.ops import _cuda_conv, _reference
-from secateur.ops._call import ACTIVATIONS
 from secateur.ops._conv_call import ConvCall, check_conv
 from secateur.ops._images import (
     cropped,

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from secateur.ops._call import ACTIVATIONS
+from secateur.backends.activations import ACTIVATIONS
 from secateur.ops._conv_call import ConvCall
 
 

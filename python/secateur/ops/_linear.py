@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from secateur.backends.activations import ACTIVATIONS
 from secateur.formats import FORMATS, Header, permutation
 from secateur.ops import _cuda, _reference
-from secateur.ops._call import ACTIVATIONS, Call, check, check_transposed
+from secateur.ops._call import Call, check, check_transposed
 from secateur.ops._library import define, differentiate, found, on_cuda
 
 _FORWARD = (

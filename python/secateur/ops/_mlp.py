@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from secateur.backends.activations import ACTIVATIONS
 from secateur.formats import Header
 from secateur.ops import _reference
-from secateur.ops._call import ACTIVATIONS, Call, check
+from secateur.ops._call import Call, check
 from secateur.ops._library import define, differentiate, found
 from secateur.ops._linear import LinearOp
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from secateur.backends.activations import ACTIVATIONS
 from secateur.formats import Format, Header
-from secateur.ops._call import ACTIVATIONS, Call
+from secateur.ops._call import Call
 
 # Elements of the largest temporary: 4 MiB of float32, which stays in cache.
 _BUFFER = 2**20

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from secateur.backends import gpus
-from secateur.backends.cuda import _library, semi_frag_conv2d
+from secateur.backends.cuda import _library, int8, semi_frag_conv2d
 from tests.support.cuda import structs
 from tests.support.cuda.emulator import Emulator, poisoned
 
 TYPES = {torch.float16: "f16", torch.bfloat16: "bf16"}
+LINEAR_TYPES = {**TYPES, torch.int8: "i8"}
 
 
 class Bound:
@@ -30,7 +31,9 @@ class Bound:
 
     def run(self, kernels: str, fields: dict[str, Tensor | int | None], x: Tensor) -> Tensor:
         """Return y of a linear layer's kernel."""
-        y = poisoned(len(x), int(fields["out_features"] or 0), dtype=x.dtype)
+        y = poisoned(len(x), int(fields["out_features"] or 0), dtype=y_type(x))
+        if y.numel() == 0:
+            return y
         fields = {
             "x": x,
             "y": y,
@@ -38,7 +41,7 @@ class Bound:
             "in_features": x.shape[1],
             "x_stride": x.stride(0),
             "y_stride": y.stride(0),
-            "type": structs.enum("Type")[TYPES[x.dtype]],
+            "type": structs.enum("Type")[LINEAR_TYPES[x.dtype]],
             **fields,
         }
         self.first_willing(kernels, fields)
@@ -58,7 +61,15 @@ class Bound:
         raise RuntimeError(f"all of {kernels} refuse")
 
     def nm_linear(self, kernels, x, values, index, meta_offset, bias, residual, scale, *rest):  # type: ignore[no-untyped-def]  # noqa: PLR0913
-        out_features, padded_out, padded_in, act = rest
+        x_scale, out_features, padded_out, padded_in, act = rest
+        assert x.shape[1] == 1 or x.stride(1) == 1
+        assert x_scale is None or x.dtype == torch.int8, "x_scale goes with int8 x"
+        assert padded_out >= out_features and padded_in >= x.shape[1]
+        expect(values, x.dtype, padded_out * padded_in // 2)
+        expect(bias, torch.float32, out_features)
+        expect(scale, torch.float32, out_features)
+        expect(x_scale, torch.float32, len(x))
+        expect(residual, y_type(x), len(x) * out_features)
         size = padded_out * padded_in // 8
         fields = {
             "values": values[: padded_out * padded_in // 2],
@@ -66,6 +77,7 @@ class Bound:
             "bias": bias,
             "residual": residual,
             "scale": scale,
+            "x_scale": x_scale,
             "out_features": out_features,
             "padded_out": padded_out,
             "padded_in": padded_in,
@@ -143,6 +155,20 @@ class Bound:
         return y
 
 
+def y_type(x: Tensor) -> torch.dtype:
+    """Return the type of y and of the residual."""
+    return torch.float32 if x.dtype == torch.int8 else x.dtype
+
+
+def expect(tensor: Tensor | None, dtype: torch.dtype, elements: int) -> None:
+    """Raise unless a tensor, if there is one, is in one piece and has so many elements or more."""
+    if tensor is None:
+        return
+    assert tensor.dtype == dtype, f"wanted {dtype}, got {tensor.dtype}"
+    assert tensor.is_contiguous()
+    assert tensor.numel() >= elements
+
+
 def both(name: str, sides: list[int]) -> dict[str, int]:
     """Return the two fields of a pair."""
     return {f"{name}_height": sides[0], f"{name}_width": sides[1]}
@@ -167,6 +193,7 @@ def installed(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[B
     monkeypatch.setattr(_library, "kernels", lambda: table)
     monkeypatch.setattr(_library, "why_not", lambda: "")
     monkeypatch.setattr(gpus, "of", lambda _: gpus.KNOWN[0])
+    monkeypatch.setattr(int8, "DEVICE", "cpu")
     caches = (_library.family, _library.of_op, _library.named, semi_frag_conv2d.named)
     for cached in caches:
         cached.cache_clear()

@@ -25,8 +25,8 @@ _HIDDEN = "SECATEUR_NO_EXTENSION"
 
 _SCHEMA = (
     "(str kernels, Tensor x, Tensor values, Tensor index, int meta_offset, Tensor? bias, "
-    "Tensor? residual, Tensor? scale, int out_features, int padded_out, int padded_in, str act)"
-    " -> Tensor"
+    "Tensor? residual, Tensor? scale, Tensor? x_scale, int out_features, int padded_out, "
+    "int padded_in, str act) -> Tensor"
 )
 _DEFINED: Any = torch.library.Library("secateur", "FRAGMENT")
 _DEFINED.define("cuda_nm_linear" + _SCHEMA)

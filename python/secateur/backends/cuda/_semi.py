@@ -42,6 +42,7 @@ def _run(format: str, layout: str, words: str, call: Operands) -> Tensor:
         None if call.bias is None else beside(call.bias, Tensor.float),
         None if call.residual is None else call.residual.contiguous(),
         call.scale,
+        None,
         call.out_features,
         *packer.padded(call.out_features, columns),
         call.act,
