@@ -7,6 +7,7 @@ import torch
 
 from secateur.backends import cuda, gpus
 from secateur.backends.cuda import _library
+from secateur.backends.roofline import Work
 
 CASES = {
     "a CPU build": ({}, "was built without CUDA; install a build of torch for CUDA"),
@@ -81,7 +82,8 @@ def test_kernels_are_named_in_the_order_in_which_they_suit() -> None:
     table = _library.parsed(text)
 
     def order(rows: int, out: int, type: torch.dtype = torch.float16) -> list[str]:
-        found = _library.in_order(table, type, (rows, out), gpu)
+        work = Work(rows, out, 4096, 0.5, item=type.itemsize)
+        found = _library.in_order(table, type, work, gpu)
         return [kernel.name.removeprefix("nm_linear_") for kernel in found]
 
     assert order(8, 4096)[0] == "sm80_64x16"

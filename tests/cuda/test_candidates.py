@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from secateur.backends import gpus
+from secateur.backends import gpus, roofline
 from secateur.backends.candidates import CANDIDATES
 from secateur.backends.cuda import _library
 from secateur.backends.cuda._library import Kernel
+from secateur.backends.roofline import Work
 from tests.support import gpu as checks
 from tests.support.cuda.bound import TYPES, Bound
 
@@ -81,6 +82,20 @@ def test_many_rows_get_the_weight_written_out(bound: Bound, name: str, dtype: to
     checks.infinite(candidate, gpus.KNOWN[0], CPU)
 
 
+@pytest.mark.usefixtures("bound")
+@pytest.mark.parametrize("layout", ["torch24", "fragment24"])
+@pytest.mark.parametrize(
+    ("dtype", "modelled"),
+    [(torch.float16, roofline.SEMI_TILES), (torch.int8, roofline.INT8_TILES)],
+)
+def test_the_models_tiles_are_the_librarys(
+    layout: str, dtype: torch.dtype, modelled: tuple[tuple[int, int], ...]
+) -> None:
+    kernels = _library.able(_library.family(layout, ""), dtype, gpus.KNOWN[0])
+    tiles = {k.tile[:2] for k in kernels if not k.name.endswith(("_anywhere", "_simple"))}
+    assert tiles - {(64, 16)} == set(modelled)  # which torch's order alone has
+
+
 @pytest.mark.parametrize("gpu", ["A100-SXM4-80GB", "RTX 4090", "H100"])
 @pytest.mark.parametrize("layout", ["torch24", "fragment24"])
 @pytest.mark.parametrize(("kind", "dtype"), [("f16", torch.float16), ("i8", torch.int8)])
@@ -91,11 +106,12 @@ def test_many_rows_get_large_tiles_and_few_get_small_ones(
     assert found is not None
     kernels = _library.family(layout, "")
     orders = [
-        _library.in_order(kernels, dtype, (rows, 4096), found) for rows in (1, 16, 32, 4096, 16384)
+        _library.in_order(kernels, dtype, Work(rows, 4096, 4096, 0.5, dtype.itemsize), found)
+        for rows in (1, 16, 32, 4096, 16384)
     ]
     rows = [order[0].tile[1] for order in orders]
-    assert rows == sorted(rows)
-    assert rows[0] <= 64 and rows[-1] == 128
+    assert max(rows[:3]) <= 64 <= min(rows[3:])
+    assert rows[:3] == sorted(rows[:3])
     for order in orders:
         assert {kernel.layout for kernel in order} == {layout}
         assert all(kind in kernel.types for kernel in order)

@@ -64,7 +64,10 @@ def test_the_prose_on_convolutions_repeats_the_codes_numbers() -> None:
 
 
 def test_the_model_splits_sums_as_the_kernels_do() -> None:
-    source = (page.PAGE.parents[1] / "csrc" / "cuda" / "nm_conv2d" / "product.cuh").read_text()
-    found = re.search(r"kBlocksWanted = (\d+), kStepsOfPart = (\d+), kMostParts = (\d+);", source)
-    assert found
-    assert tuple(map(int, found.groups())) == roofline.CONV_SPLIT
+    for op, split in (("nm_conv2d", roofline.CONV_SPLIT), ("nm_linear", roofline.SEMI_SPLIT)):
+        source = (page.PAGE.parents[1] / "csrc" / "cuda" / op / "product.cuh").read_text()
+        found = re.search(
+            r"kBlocksWanted = (\d+), kStepsOfPart = (\d+), kMostParts = (\d+);", source
+        )
+        assert found
+        assert tuple(map(int, found.groups())) == split

@@ -60,10 +60,16 @@ EXPAND_MATH = 0.50
 """Tensor cores fed by the compress-load-expand loop of a Triton kernel."""
 
 TILE = 128
-"""Sides of the largest tile of a 2:4 product: such tiles fill multiprocessors in waves."""
-TILE_ROWS = (16, 32, 64, TILE)
-"""Rows of x in a tile. In the smaller ones the sum is split, so that no multiprocessor waits."""
-
+"""Sides of the one tile of the 2:4 products of torch and of cuSPARSELt, as far as is known."""
+SEMI_TILES = ((128, 128), (128, 64), (64, 64), (64, 32))
+"""(Outputs, rows of x) of a block's tile in our 2:4 products, that both layouts have."""
+INT8_TILES = ((128, 128), (64, 64))
+"""Likewise of int8."""
+SEMI_SPLIT = (128, 4, 16)
+"""Blocks that a sum is split for in tiles of few outputs, least steps of a part, most parts:
+csrc/cuda/nm_linear."""
+SPLITTING = 64
+"""Outputs of the tiles whose sums may be split."""
 CONV_TILES = ((128, 128), (64, 128), (64, 64))
 """(Outputs, pixels) of a block's tile in our convolutions of fragments; the last is split."""
 CUDNN_TILES = ((256, 128), (128, 256), (128, 128), (64, 256), (64, 128), (64, 64))
@@ -71,8 +77,8 @@ CUDNN_TILES = ((256, 128), (128, 256), (128, 128), (64, 256), (64, 128), (64, 64
 taken to reach cuBLAS's share of the peak, and never to wait for L2: both favour it."""
 CONV_MATH = 0.55
 """Of the doubled peak: what SEMI_MATH is, less for taps and borders at each step: an estimate."""
-CONV_STEP = 64
-"""Columns of the weight in a step of a tile: 128 bytes of x for a pixel, a line of the cache."""
+STEP_BYTES = 128
+"""Of a row of x, or a pixel, in a step of a tile: a line of the cache."""
 CONV_SPLIT = (128, 8, 8)
 """Blocks that a sum is split for, least steps of a part, most parts: csrc/cuda/nm_conv2d."""
 L2_BYTES = 47
@@ -176,13 +182,17 @@ def semi_decode(work: Work, gpu: Gpu) -> float:
 
 
 def semi_product(work: Work, gpu: Gpu) -> float:
-    """Return the seconds of a 2:4 product by mma.sp, in the tile that its rows fill best."""
+    """Return the seconds of a 2:4 product by mma.sp, in the best of its tiles."""
     bytes_s = memory(gpu, semi_bytes(work), work, DECODE_MEMORY)
+    tiles = INT8_TILES if work.item == 1 else SEMI_TILES
+    return max(bytes_s, min(semi_product_tile(work, gpu, tile) for tile in tiles)) + launches()
+
+
+def semi_product_tile(work: Work, gpu: Gpu, tile: tuple[int, int]) -> float:
+    """Return the seconds that multiplications and reads from L2 take in a tile of outputs, rows."""
     share = 2 * SEMI_MATH * by_major(LEGACY_MATH, gpu)
-    tile = next((rows for rows in TILE_ROWS if rows >= work.rows), TILE)
-    padded = -(-max(work.rows, 1) // tile) * tile
-    waves = idle(gpu, work.out_features, work.rows) if tile == TILE else 1.0
-    return max(bytes_s, math_s(gpu, work, share, padded) * waves) + launches()
+    split = SEMI_SPLIT if tile[0] == SPLITTING else None
+    return _in_tile(work, gpu, tile, share, position=work.item / 2 + 0.125, split=split)
 
 
 def torch_semi(work: Work, gpu: Gpu) -> float:
@@ -278,14 +288,22 @@ def semi_convolution_tile(work: Work, gpu: Gpu, tile: tuple[int, int]) -> float:
     """Return the seconds that multiplications and reads from L2 take in one of `CONV_TILES`."""
     share = 2 * CONV_MATH * by_major(LEGACY_MATH, gpu)
     position = work.item / 2 + 0.125
-    return _in_tile(work, gpu, tile, share, position=position, splits=tile == CONV_TILES[-1])
+    split = CONV_SPLIT if tile == CONV_TILES[-1] else None
+    return _in_tile(work, gpu, tile, share, position=position, split=split)
 
 
 def cudnn(work: Work, gpu: Gpu) -> float:
     """Return the seconds of cuDNN's convolution of images that lie channels_last."""
     bytes_s = memory(gpu, work.weights * max(work.item, 2), work, DENSE_MEMORY)
     tiles = (
-        _in_tile(work, gpu, tile, DENSE_MATH, position=None, splits=tile == CUDNN_TILES[-1])
+        _in_tile(
+            work,
+            gpu,
+            tile,
+            DENSE_MATH,
+            position=None,
+            split=CONV_SPLIT if tile == CUDNN_TILES[-1] else None,
+        )
         for tile in CUDNN_TILES
     )
     return max(bytes_s, min(tiles)) + launches()
@@ -298,27 +316,31 @@ def _in_tile(
     share: float,
     *,
     position: float | None,
-    splits: bool,
+    split: tuple[int, int, int] | None,
 ) -> float:
-    """Return the seconds of a convolution's multiplications and reads from L2.
+    """Return the seconds that a product's multiplications and reads from L2 take in a tile.
 
     Args:
-        work: a convolution.
+        work: a product, or a convolution.
         gpu: that runs it.
-        tile: outputs and pixels of a block.
+        tile: outputs, and rows of x or pixels, of a block.
         share: of the dense peak.
         position: bytes of a position of the weight, as L2 gives them; None: that never limits.
-        splits: whether sums are cut in parts where there are few blocks.
+        split: as `SEMI_SPLIT`, where sums are cut in parts if there are few blocks; else None.
     """
     high, wide = tile
-    out, steps = -(-work.out_features // work.groups), -(-work.in_features // CONV_STEP)
-    flops_s, bytes_s = gpu.peak * 1e12 * share / gpu.sms, L2_BYTES * gpu.clock * 1e9
-    wanted, least, most = CONV_SPLIT
+    columns = STEP_BYTES // work.item
+    out, steps = -(-work.out_features // work.groups), -(-work.in_features // columns)
+    peak = gpu.peak * 1e12 * (gpu.int8 if work.item == 1 else 1)
+    flops_s, bytes_s = peak * share / gpu.sms, L2_BYTES * gpu.clock * 1e9
     blocks = work.groups * -(-out // high) * -(-work.rows // wide)
-    splits = splits and work.groups == 1 and blocks > 0
-    parts = max(1, min(wanted // blocks, steps // least, most)) if splits else 1
-    read = 0.0 if position is None else wide * max(work.item, 2) + high * position
-    step_s = CONV_STEP * max(2 * high * wide / flops_s, read / bytes_s)
+    parts = 1
+    if split is not None and work.groups == 1 and blocks > 0:
+        wanted, least, most = split
+        parts = max(1, min(wanted // blocks, steps // least, most))
+    of_x = max(work.item, 2) if work.ends is None else work.ends[0]
+    read = 0.0 if position is None else wide * of_x + high * position
+    step_s = columns * max(2 * high * wide / flops_s, read / bytes_s)
     waves = -(-blocks * parts // gpu.sms)
     return waves * -(-steps // parts) * step_s
 

@@ -194,7 +194,13 @@ def installed(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[B
     monkeypatch.setattr(_library, "why_not", lambda: "")
     monkeypatch.setattr(gpus, "of", lambda _: gpus.KNOWN[0])
     monkeypatch.setattr(int8, "DEVICE", "cpu")
-    caches = (_library.family, _library.of_op, _library.named, semi_frag_conv2d.named)
+    caches = (
+        _library.family,
+        _library.of_op,
+        _library.named,
+        _library.able_names,
+        semi_frag_conv2d.named,
+    )
     for cached in caches:
         cached.cache_clear()
     ops = torch.library.Library("secateur", "IMPL")

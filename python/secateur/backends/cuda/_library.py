@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from secateur.backends import gpus
+from secateur.backends import gpus, roofline
 from secateur.backends.gpus import Gpu
+from secateur.backends.roofline import Work
 
 LEAST = 80  # compute capability: cp.async, mma.sync of bfloat16, mma.sp
 _ELSEWHERE = "SECATEUR_CUDA_EXTENSION"  # path of another build
@@ -163,45 +164,37 @@ def able(kernels: Iterable[Kernel], type: torch.dtype, gpu: Gpu) -> list[Kernel]
     return [k for k in kernels if k.capability <= gpu.capability and word in k.types]
 
 
-def in_order(
-    kernels: Iterable[Kernel], type: torch.dtype, size: tuple[int, int], gpu: Gpu
-) -> list[Kernel]:
-    """Return the kernels that a GPU runs on x of a type, those that suit the size first.
+def in_order(kernels: Iterable[Kernel], type: torch.dtype, work: Work, gpu: Gpu) -> list[Kernel]:
+    """Return the kernels that a GPU runs on x of a type, the fastest by the model first.
+
+    The one place that orders kernels of linear layers; those that take what others refuse, and are
+    slow, are last.
 
     Args:
         kernels: of one family of linear layers.
         type: of x.
-        size: rows of x and outputs.
-        gpu: that runs them.
+        work: the product.
+        gpu: that runs it.
     """
-    return sorted(able(kernels, type, gpu), key=functools.partial(_unfit, size, gpu))
 
+    def cost(kernel: Kernel) -> tuple[int, float, int]:
+        last = 2 * kernel.name.endswith("_simple") + kernel.name.endswith("_anywhere")
+        high, wide, _ = kernel.tile
+        return last, roofline.semi_product_tile(work, gpu, (high, wide)), -high * wide
 
-def _unfit(size: tuple[int, int], gpu: Gpu, kernel: Kernel) -> tuple[int, float, str]:
-    """Return what grows with how badly a kernel's tile suits a size; slow and plain ones are last.
-
-    The one place that orders kernels of linear layers. In how many parts a sum is cut, each kernel
-    decides.
-
-    Tiles that hang over the edge, or leave multiprocessors of the last wave idle, work for nothing;
-    small tiles read more for each multiplication.
-    """
-    last = 2 * kernel.name.endswith("_simple") + kernel.name.endswith("_anywhere")
-    rows, out = size
-    high, wide = kernel.tile[0], kernel.tile[1]
-    tiles = -(-out // high) * -(-rows // wide)
-    waves = -(-tiles // gpu.sms) * gpu.sms if rows > wide else tiles
-    area = high * wide
-    return last, waves * area * (1 + 32 / high + 32 / wide), kernel.name
+    return sorted(able(kernels, type, gpu), key=cost)
 
 
 @functools.lru_cache(maxsize=4096)
-def named(
-    layout: str, words: str, type: torch.dtype, size: tuple[int, int], device: torch.device
-) -> str:
+def named(layout: str, words: str, type: torch.dtype, work: Work, device: torch.device) -> str:
     """Return the kernels for a call, names parted by commas, best first; see `in_order`."""
-    chosen = in_order(family(layout, words), type, size, gpus.of(device.index or 0))
-    return names(chosen)
+    return names(in_order(family(layout, words), type, work, gpus.of(device.index or 0)))
+
+
+@functools.lru_cache(maxsize=256)
+def able_names(layout: str, words: str, type: torch.dtype, device: torch.device) -> str:
+    """Return the same of a family whose kernels do not differ in their tiles."""
+    return names(able(family(layout, words), type, gpus.of(device.index or 0)))
 
 
 def names(kernels: Iterable[Kernel]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from secateur.backends.beside import beside
 from secateur.backends.candidates import Operands
 from secateur.backends.cuda import _library
+from secateur.backends.roofline import Work
 from secateur.formats import FORMATS
 from secateur.formats._pairs import Pairs
 from secateur.formats.header import HEADER_BYTES
@@ -33,8 +34,9 @@ def _run(format: str, layout: str, words: str, call: Operands) -> Tensor:
     packer = FORMATS.get(format)
     assert isinstance(packer, Pairs)
     rows, columns = call.x.shape
+    work = Work(rows, call.out_features, columns, density=0.5)
     y: Tensor = torch.ops.secateur.cuda_nm_linear(
-        _library.named(layout, words, call.x.dtype, (rows, call.out_features), call.x.device),
+        _library.named(layout, words, call.x.dtype, work, call.x.device),
         aligned(call.x),
         call.values,
         call.index,

@@ -14,6 +14,7 @@ import math
 import torch
 from torch import Tensor
 
+from secateur.backends import roofline
 from secateur.backends.activations import ACTIVATIONS
 from secateur.backends.beside import beside
 from secateur.backends.cuda import _library, _semi
@@ -125,7 +126,8 @@ def kernels(x: Tensor, out_features: int) -> str:
     """
     if x.device.type != DEVICE:
         return ""
-    return _library.named(LAYOUT, "", torch.int8, (len(x), out_features), x.device)
+    work = roofline.int8_work(len(x), out_features, x.shape[1])
+    return _library.named(LAYOUT, "", torch.int8, work, x.device)
 
 
 def defined(  # noqa: PLR0913  as `product`

@@ -64,9 +64,7 @@ def _run(format: str, words: str, call: Operands) -> Tensor:
     offsets, n = _sections(format, call)
     most = beside(call.index, fullest) if format == "lb32" else 0
     y: Tensor = torch.ops.secateur.cuda_lane_linear(
-        _library.named(
-            format, words, call.x.dtype, (len(call.x), call.out_features), call.x.device
-        ),
+        _library.able_names(format, words, call.x.dtype, call.x.device),
         aligned(call.x),
         call.values,
         call.index,
