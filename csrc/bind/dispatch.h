@@ -5,6 +5,11 @@
 
 #include "bind/linear.h"
 
+// With the words of what was raised, where torch has it; 2.10 and 2.11 do not.
+#ifndef STABLE_TORCH_ERROR_CODE_CHECK
+#define STABLE_TORCH_ERROR_CODE_CHECK TORCH_ERROR_CODE_CHECK
+#endif
+
 namespace secateur::bind {
 
 template <std::size_t N>
