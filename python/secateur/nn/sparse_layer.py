@@ -7,10 +7,11 @@ the layer makes of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from secateur.backends.beside import held
 from secateur.formats import Packed, packed_alike
