@@ -101,7 +101,7 @@ def measured(case: Case, gpu: Gpu, device: torch.device) -> list[Line]:
                 error = over_bound(candidate, operands)
                 seconds = _seconds(candidate, operands, device)
             except RuntimeError as failure:  # of memory, or a refusal at the launch
-                note = str(failure).splitlines()[0][:80]
+                note = table.first_words(failure)
         predicted = candidate.predict(case.problem.work, gpu)
         both = (seconds, predicted)
         name, format = candidate.name, candidate.format

@@ -106,18 +106,14 @@ def measured(line: Line, device: torch.device) -> Line:
             return replace(line, note=WRONG)
         line = replace(line, measured_s=clock.seconds(ours, device))
     except RuntimeError as failure:  # of memory, or a refusal at the launch
-        return replace(line, note=_first_words(failure))
+        return replace(line, note=table.first_words(failure))
     peers = {"dense_s": _dense(x, weight), "torch_s": _torch(x, packed)}
     for name, theirs in peers.items():
         try:
             line = replace(line, **{name: clock.seconds(theirs, device)})
         except (RuntimeError, ValueError) as failure:  # it asks for other GPUs, or other shapes
-            line = replace(line, note=f"torch: {_first_words(failure)}")
+            line = replace(line, note=f"torch: {table.first_words(failure)}")
     return line
-
-
-def _first_words(failure: Exception) -> str:
-    return str(failure).splitlines()[0][:80]
 
 
 def _operands(line: Line, device: torch.device) -> tuple[Tensor, Tensor, Packed]:

@@ -19,8 +19,7 @@ from secateur.backends import clock, cuda, roofline
 from secateur.backends.cuda import _packing
 from secateur.backends.gpus import Gpu
 from secateur.backends.roofline import Work
-from secateur.formats import FORMATS
-from secateur.formats._pairs import Pairs
+from secateur.formats._pairs import packer
 
 WHAT = ("pack", "prune", "unpack")
 FORMAT_NAMES = ("semi_frag", "semi")
@@ -106,18 +105,14 @@ def measured(line: Line, device: torch.device) -> Line:
             return replace(line, note=WRONG)
         line = replace(line, measured_s=clock.seconds(ours, device))
     except RuntimeError as failure:  # of memory, or a refusal at the launch
-        return replace(line, note=_first_words(failure))
+        return replace(line, note=table.first_words(failure))
     if line.what == "prune":  # torch has none that prunes along rows alone
         return line
     try:
         theirs = _theirs(line, weight.masked_fill(~mask, 0))
         return replace(line, peer_s=clock.seconds(theirs, device))
     except (RuntimeError, ValueError) as failure:  # it asks for other GPUs, or other shapes
-        return replace(line, note=f"torch: {_first_words(failure)}")
-
-
-def _first_words(failure: Exception) -> str:
-    return str(failure).splitlines()[0][:80]
+        return replace(line, note=f"torch: {table.first_words(failure)}")
 
 
 def _weight(line: Line, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -131,17 +126,16 @@ def _weight(line: Line, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def _ours(line: Line, weight: Tensor, mask: Tensor) -> Callable[[], object] | None:
     """Return our call, or None if it gives other bytes than the definition."""
-    packer = FORMATS.get(line.format)
-    assert isinstance(packer, Pairs)
+    format = packer(line.format)
     kept = None if line.what == "prune" else mask
-    values, index = packer.packed_by_torch(weight, kept)
+    values, index = format.packed_by_torch(weight, kept)
     if line.what == "unpack":
-        dense = packer.unpack(values, index)
-        right = _same(dense, packer.unpacked_by_torch(values, index))
-        return (lambda: packer.unpack(values, index)) if right else None
+        dense = format.unpack(values, index)
+        right = _same(dense, format.unpacked_by_torch(values, index))
+        return (lambda: format.unpack(values, index)) if right else None
 
     def run() -> tuple[Tensor, Tensor]:
-        packed = packer.pack_largest(weight) if kept is None else packer.pack(weight, kept)
+        packed = format.pack_largest(weight) if kept is None else format.pack(weight, kept)
         return packed.values, packed.index
 
     found = run()

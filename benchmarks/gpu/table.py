@@ -215,6 +215,11 @@ def _cells(line: Line) -> tuple[str, ...]:
     )
 
 
+def first_words(failure: Exception) -> str:
+    """Return what an exception says, short enough for a note."""
+    return str(failure).splitlines()[0][:80]
+
+
 def number(value: float | None, scale: float, digits: int) -> str:
     """Return a number as tables show it; a dash for none."""
     return "-" if value is None else f"{value * scale:.{digits}f}"

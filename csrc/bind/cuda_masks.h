@@ -24,11 +24,9 @@ inline const std::uint32_t* words_at(const Tensor& index, std::int64_t offset) {
 inline void check_masks(const Tensor& index, const Tensor& x,
                         const std::vector<std::int64_t>& offsets, std::int64_t n,
                         std::int64_t out_features, std::int64_t in_features) {
-  STD_TORCH_CHECK(index.is_cuda() && index.get_device_index() == x.get_device_index() &&
-                      index.scalar_type() == torch::headeronly::ScalarType::Byte &&
-                      index.is_contiguous() && offsets.size() == 2 && offsets[0] > 0 &&
-                      index.numel() >= offsets[0] + mask_words(n, out_features, in_features) * 4,
-                  "index must be the one of the packed weight, on x's device");
+  STD_TORCH_CHECK(offsets.size() == 2 && offsets[0] > 0,
+                  "offsets must be two, of the masks and of the table or 0");
+  expect_index(index, x, offsets[0] + mask_words(n, out_features, in_features) * 4);
 }
 
 }  // namespace secateur::bind::cuda

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "bind/cuda_launch.h"
+#include "bind/cuda_pairs.h"
 #include "cuda/nm_conv2d/nm_conv2d.h"
 
 namespace secateur::bind::cuda {
@@ -52,8 +53,7 @@ Tensor nm_conv2d(std::string kernels, Tensor x, Tensor values, Tensor index,
   STD_TORCH_CHECK(padded_out >= out_channels && padded_in >= 0,
                   "the padded weight must be as large as the weight");
   expect("values", values, x, *type, padded_out * padded_in / 2);
-  STD_TORCH_CHECK(meta_offset >= 0, "meta_offset must not be negative");
-  expect_index(index, x, meta_offset + padded_out * padded_in / 8);
+  check_metadata(index, x, meta_offset, padded_out, padded_in);
   if (bias) expect("bias", *bias, x, Type::f32, out_channels);
   const Tensor y = torch::stable::new_empty(x, {x.size(0), out_size[0], out_size[1], out_channels});
   if (residual) expect("residual", *residual, x, *type, y.numel());

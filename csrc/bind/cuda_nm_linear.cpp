@@ -1,4 +1,5 @@
 #include "bind/cuda_launch.h"
+#include "bind/cuda_pairs.h"
 #include "cuda/nm_linear/nm_linear.h"
 
 namespace secateur::bind::cuda {
@@ -24,8 +25,7 @@ Tensor nm_linear(std::string kernels, Tensor x, Tensor values, Tensor index,
   STD_TORCH_CHECK(padded_out >= out_features && padded_in >= in_features,
                   "the padded weight must be as large as the weight");
   expect("values", values, x, *type, padded_out * padded_in / 2);
-  STD_TORCH_CHECK(meta_offset >= 0, "meta_offset must not be negative");
-  expect_index(index, x, meta_offset + padded_out * padded_in / 8);
+  check_metadata(index, x, meta_offset, padded_out, padded_in);
   if (bias) expect("bias", *bias, x, Type::f32, out_features);
   if (scale) expect("scale", *scale, x, Type::f32, out_features);
   if (x_scale) expect("x_scale", *x_scale, x, Type::f32, rows);

@@ -1,4 +1,4 @@
-// What packing and unpacking of 2:4 check alike. Dtypes and shapes with friendlier words are
+// What the ops of 2:4 weights check alike. Dtypes and shapes with friendlier words are
 // checked in Python; these checks keep a wrong call from reading or writing out of bounds.
 #pragma once
 
@@ -13,15 +13,13 @@ inline void check_matrix(const char* name, const Tensor& t) {
   STD_TORCH_CHECK(t.size(0) <= 1 || t.stride(0) >= t.size(1), name, " has rows that overlap");
 }
 
-// Raises unless `index` lies on the device of `like` and has room for the metadata.
+// Raises unless `index` lies on the device of `like` and has room for the metadata from byte
+// `offset` on.
 inline void check_metadata(const Tensor& index, const Tensor& like, std::int64_t offset,
                            std::int64_t padded_out, std::int64_t padded_in) {
   STD_TORCH_CHECK(padded_out >= 0 && padded_in >= 0, "padded sides must not be negative");
-  STD_TORCH_CHECK(index.is_cuda() && index.get_device_index() == like.get_device_index() &&
-                      index.scalar_type() == torch::headeronly::ScalarType::Byte &&
-                      index.is_contiguous() && offset >= 0 &&
-                      index.numel() >= offset + padded_out * padded_in / 8,
-                  "index must be the one of the packed weight, on the weight's device");
+  STD_TORCH_CHECK(offset >= 0, "meta_offset must not be negative");
+  expect_index(index, like, offset + padded_out * padded_in / 8);
 }
 
 inline void check_faults(const Tensor& faults, const Tensor& like) {

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from secateur.formats import _fours, _pairs_ops
 from secateur.formats._gather import check_count
-from secateur.formats.base import Format, Packed, check_mask, check_numbers, check_weight
+from secateur.formats.base import FORMATS, Format, Packed, check_mask, check_numbers, check_weight
 from secateur.formats.csr import transposed
 from secateur.formats.header import HEADER_BYTES, TAIL_BYTES, Header, frame
 from secateur.formats.layout import DEFAULT_LAYOUT, VALUE_PADDING, Layout, round_up
@@ -251,3 +251,10 @@ class Pairs(Format):
         columns = torch.stack((first, second), dim=2) + groups[:, None]
         rows = torch.arange(sides[0], device=metadata.device)[:, None].expand(-1, sides[1] // 2)
         return self.order_values(rows), self.order_values(columns.view(sides[0], -1))
+
+
+def packer(format: str) -> Pairs:
+    """Return the 2:4 format of this name."""
+    found = FORMATS.get(format)
+    assert isinstance(found, Pairs)
+    return found

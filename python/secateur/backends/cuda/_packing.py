@@ -15,8 +15,7 @@ from torch import Tensor
 from secateur.backends import gpus
 from secateur.backends.candidates import HALVES
 from secateur.backends.cuda import _library
-from secateur.formats import FORMATS
-from secateur.formats._pairs import DAMAGED, Pairs
+from secateur.formats._pairs import DAMAGED, Pairs, packer
 from secateur.formats.header import HEADER_BYTES
 
 # What the kernels of a layout read as the format has it: words of metadata depend on the type.
@@ -59,11 +58,11 @@ def pack(weight: Tensor, mask: Tensor | None, format: str) -> tuple[Tensor, Tens
     Raises:
         ValueError: if the mask keeps three or four of a group, or there is a NaN to be ranked.
     """
-    packer = _packer(format)
+    into = packer(format)
     kernels = named("nm_pack", format, weight.dtype, weight.device)
     if not kernels:
-        return packer.packed_by_torch(weight, mask)
-    values, index = packer.blank(weight, mask)
+        return into.packed_by_torch(weight, mask)
+    values, index = into.blank(weight, mask)
     faults = _no_faults(weight)
     torch.ops.secateur.cuda_nm_pack(
         kernels,
@@ -73,11 +72,11 @@ def pack(weight: Tensor, mask: Tensor | None, format: str) -> tuple[Tensor, Tens
         index,
         faults,
         HEADER_BYTES,
-        *packer.padded(*weight.shape),
+        *into.padded(*weight.shape),
         mask is None,
     )
     if int(faults):
-        _say_why(packer, weight, mask)
+        _say_why(into, weight, mask)
     return values, index
 
 
@@ -89,10 +88,10 @@ def unpack(
     Raises:
         ValueError: if the metadata are damaged.
     """
-    packer = _packer(format)
+    into = packer(format)
     kernels = named("nm_unpack", format, values.dtype, values.device)
     if not kernels:
-        return packer.unpacked_by_torch(values, index)
+        return into.unpacked_by_torch(values, index)
     faults = _no_faults(values)
     weight: Tensor = torch.ops.secateur.cuda_nm_unpack(
         kernels,
@@ -102,17 +101,11 @@ def unpack(
         HEADER_BYTES,
         out_features,
         in_features,
-        *packer.padded(out_features, in_features),
+        *into.padded(out_features, in_features),
     )
     if int(faults):
         raise ValueError(DAMAGED)
     return weight
-
-
-def _packer(format: str) -> Pairs:
-    packer = FORMATS.get(format)
-    assert isinstance(packer, Pairs)
-    return packer
 
 
 def _no_faults(beside: Tensor) -> Tensor:
@@ -127,13 +120,13 @@ def _in_rows(matrix: Tensor) -> Tensor:
     return matrix if side_by_side and apart else matrix.contiguous()
 
 
-def _say_why(packer: Pairs, weight: Tensor, mask: Tensor | None) -> None:
+def _say_why(into: Pairs, weight: Tensor, mask: Tensor | None) -> None:
     """Raise what the definition's check says of a weight in which a kernel found a fault."""
     if mask is None:
-        packer.check_ranked(weight)
+        into.check_ranked(weight)
     else:
-        packer.check_fits(mask)
+        into.check_fits(mask)
     raise RuntimeError(
-        f"{packer.name}: the kernel found a fault that torch does not see in the "
+        f"{into.name}: the kernel found a fault that torch does not see in the "
         f"{'weight' if mask is None else 'mask'}: was it written to meanwhile, on another stream?"
     )

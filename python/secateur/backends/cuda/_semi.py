@@ -13,8 +13,7 @@ from secateur.backends.beside import beside
 from secateur.backends.candidates import Operands
 from secateur.backends.cuda import _library
 from secateur.backends.roofline import Work
-from secateur.formats import FORMATS
-from secateur.formats._pairs import Pairs
+from secateur.formats._pairs import packer
 from secateur.formats.header import HEADER_BYTES
 
 _COPIED = 16  # bytes of x that are copied at once
@@ -31,8 +30,6 @@ def missing(layout: str, words: str = "") -> Callable[[], str]:
 
 
 def _run(format: str, layout: str, words: str, call: Operands) -> Tensor:
-    packer = FORMATS.get(format)
-    assert isinstance(packer, Pairs)
     rows, columns = call.x.shape
     work = Work(rows, call.out_features, columns, density=0.5)
     y: Tensor = torch.ops.secateur.cuda_nm_linear(
@@ -46,7 +43,7 @@ def _run(format: str, layout: str, words: str, call: Operands) -> Tensor:
         call.scale,
         None,
         call.out_features,
-        *packer.padded(call.out_features, columns),
+        *packer(format).padded(call.out_features, columns),
         call.act,
     )
     return y

@@ -18,8 +18,8 @@ from secateur.backends import roofline
 from secateur.backends.activations import ACTIVATIONS
 from secateur.backends.beside import beside
 from secateur.backends.cuda import _library, _semi
-from secateur.formats import FORMATS, Header
-from secateur.formats._pairs import Pairs
+from secateur.formats import Header
+from secateur.formats._pairs import packer
 from secateur.formats.base import Packed
 from secateur.formats.header import HEADER_BYTES
 
@@ -113,7 +113,7 @@ def product(  # noqa: PLR0913  what the kernels fuse
         scale.contiguous(),
         None if x_scale is None else x_scale.contiguous(),
         packed.out_features,
-        *_packer().padded(packed.out_features, columns),
+        *packer(FORMAT).padded(packed.out_features, columns),
         act,
     )
     return y
@@ -143,17 +143,11 @@ def defined(  # noqa: PLR0913  as `product`
 
     float64 sums whole numbers exactly here: none is beyond int32.
     """
-    weight = _packer().unpacked_by_torch(packed.values, packed.index)
+    weight = packer(FORMAT).unpacked_by_torch(packed.values, packed.index)
     sums = (x.double() @ weight.double().T).float()
     y = sums * (scale if x_scale is None else scale * x_scale[:, None])
     y = ACTIVATIONS[act].forward(y if bias is None else y + bias.float())
     return y if residual is None else y + residual
-
-
-def _packer() -> Pairs:
-    packer = FORMATS.get(FORMAT)
-    assert isinstance(packer, Pairs)
-    return packer
 
 
 def _plain(bias: Tensor) -> Tensor:
@@ -182,8 +176,11 @@ def _check_weight(x: Tensor, packed: Packed, act: str) -> None:
         )
     head = beside(packed.index, _header)
     sides = (head.out_features, head.in_features)
-    claimed, slots = (packed.out_features, packed.in_features), math.prod(_packer().padded(*sides))
-    if head.format != _packer().code or sides != claimed or packed.values.numel() < slots // 2:
+    claimed, slots = (
+        (packed.out_features, packed.in_features),
+        math.prod(packer(FORMAT).padded(*sides)),
+    )
+    if head.format != packer(FORMAT).code or sides != claimed or packed.values.numel() < slots // 2:
         raise ValueError(
             f"product: packed says that it is {list(claimed)} and has {packed.values.numel()} "
             f"values, but its index is of {list(sides)}, {slots // 2} values and more, in format "

@@ -10,6 +10,7 @@ from torch import Tensor
 from secateur.backends import gpus, roofline
 from secateur.backends.beside import beside
 from secateur.backends.candidates import HALVES, Candidate, Operands, Problem, add
+from secateur.backends.convolution import Convolution
 from secateur.backends.cuda import _library
 from secateur.backends.cuda._library import Kernel
 from secateur.backends.cuda._semi import aligned
@@ -69,10 +70,9 @@ def run(call: Operands) -> Tensor:
     conv = call.convolution
     assert conv is not None
     out, groups = call.out_features, conv.groups
-    work = Problem.of_convolution(conv, out, 0.5, values=call.values.dtype).work
     residual = None if call.residual is None else call.residual.movedim(1, -1).contiguous()
     y: Tensor = torch.ops.secateur.cuda_nm_conv2d(
-        named(call.x.dtype, work, call.x.device),
+        named(call.x.dtype, conv, out, call.x.device),
         pixels(call.x),
         call.values,
         call.index,
@@ -104,8 +104,9 @@ def in_order(type: torch.dtype, work: Work, gpu: Gpu) -> list[Kernel]:
 
 
 @functools.lru_cache(maxsize=4096)
-def named(type: torch.dtype, work: Work, device: torch.device) -> str:
+def named(type: torch.dtype, conv: Convolution, out: int, device: torch.device) -> str:
     """Return the names of the kernels for a call, see `in_order`."""
+    work = Problem.of_convolution(conv, out, 0.5, values=type).work
     return _library.names(in_order(type, work, gpus.of(device.index or 0)))
 
 
